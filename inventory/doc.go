@@ -1,0 +1,11 @@
+// Package inventory reads the one file that describes a cluster.
+//
+// The file is HCL. Load decodes it into a [Cluster] of typed values with every
+// default filled in, and reports everything that is wrong at once, each with
+// file, line, column and a snippet. Whoever holds a Cluster can rely on it:
+// names and addresses are unique, directories are absolute and safe, networks
+// do not overlap, and every volume lies on a node that exports something.
+//
+// The package knows nothing of machines: it opens no connection and imports no
+// other folder of this project.
+package inventory
