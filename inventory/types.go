@@ -25,6 +25,7 @@ type Cluster struct {
 	NFS        NFS
 	HDFS       HDFS
 	Spark      Spark
+	Warnings   Diagnostics // what is allowed but worth a word, in the order of the file
 }
 
 // SSH says how the machines are reached.
@@ -81,10 +82,14 @@ type Volume struct {
 	Name string
 	Node string // a node with an nfs block
 	Size Size   // not enforced by NFS
-	UID  int    // default: that of the spark user
-	GID  int
+	UID  int    // default SparkID
+	GID  int    // default SparkID
 	Mode uint32 // default 0775
 }
+
+// SparkID is the user and group id of "spark" in the images that Apache Spark
+// publishes (https://github.com/apache/spark-docker, Dockerfile.template).
+const SparkID = 185
 
 // Network is the address plan of the cluster.
 type Network struct {

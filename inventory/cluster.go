@@ -1,0 +1,73 @@
+package inventory
+
+// KubernetesMinors are the supported minor versions of Kubernetes.
+var KubernetesMinors = []string{"1.34", "1.35", "1.36"}
+
+// Node finds a node by its name.
+func (c *Cluster) Node(name string) (*Node, bool) {
+	for i := range c.Nodes {
+		if c.Nodes[i].Name == name {
+			return &c.Nodes[i], true
+		}
+	}
+	return nil, false
+}
+
+// ControlPlane is the machine that carries the control plane. There is exactly
+// one in a cluster that Load returned.
+func (c *Cluster) ControlPlane() *Node {
+	for i := range c.Nodes {
+		if c.Nodes[i].Role == ControlPlane {
+			return &c.Nodes[i]
+		}
+	}
+	return nil
+}
+
+// Workers are the nodes that run workloads, in the order of the file: all
+// workers, and the control plane too where it is alone or stores something.
+func (c *Cluster) Workers() []*Node {
+	return c.nodes(func(n *Node) bool {
+		return n.Role == Worker || len(c.Nodes) == 1 || n.NFS != nil || n.HDFS != nil
+	})
+}
+
+// Exporters are the nodes with an nfs block, in the order of the file.
+func (c *Cluster) Exporters() []*Node {
+	return c.nodes(func(n *Node) bool { return n.NFS != nil })
+}
+
+// Datanodes are the nodes with an hdfs block, in the order of the file.
+func (c *Cluster) Datanodes() []*Node {
+	return c.nodes(func(n *Node) bool { return n.HDFS != nil })
+}
+
+func (c *Cluster) nodes(want func(*Node) bool) []*Node {
+	var found []*Node
+	for i := range c.Nodes {
+		if want(&c.Nodes[i]) {
+			found = append(found, &c.Nodes[i])
+		}
+	}
+	return found
+}
+
+// DefaultReplication is what HDFS.Replication 0 stands for with the datanodes
+// of this inventory: one less than there are, so that one can leave, but 2 of
+// two and 3 at most. What a running cluster uses was fixed when it was made.
+func (c *Cluster) DefaultReplication() int {
+	n := len(c.Datanodes())
+	if n <= 2 {
+		return n
+	}
+	return min(3, n-1)
+}
+
+// executorOverhead is the memory a JVM needs beside its heap: 10 % of it and
+// at least 384 MiB (spark.executor.memoryOverheadFactor and
+// spark.executor.minMemoryOverhead of Spark 4.0).
+func executorOverhead(heap Size) Size { return max(heap/10, 384*MiB) }
+
+// minHeap is the smallest heap with which Spark starts: 1.5 times the 300 MiB
+// that its memory manager reserves (UnifiedMemoryManager).
+const minHeap = 450 * MiB

@@ -1,0 +1,152 @@
+package inventory
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	hcljson "github.com/hashicorp/hcl/v2/json"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+)
+
+// maxFile is more than an inventory of a thousand nodes needs.
+const maxFile = 4 << 20
+
+// Load reads and checks the inventory at path. The error is Diagnostics where
+// the file is at fault, with everything that is wrong in it. A path that ends
+// in .json is read as HCL's JSON form.
+func Load(path string) (*Cluster, error) {
+	src, err := readBounded(path, maxFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no inventory %s: name it with -f, or write one with \"nucspark init\"", path)
+	case err != nil:
+		return nil, fmt.Errorf("read inventory: %w", err)
+	}
+	return Parse(path, src)
+}
+
+// Parse checks an inventory that is already read. Relative paths in it are
+// relative to the folder of path.
+func Parse(path string, src []byte) (*Cluster, error) {
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("find the folder of %s: %w", path, err)
+	}
+	d := &decoder{src: src, dir: dir, c: &Cluster{File: path}}
+	var diags hcl.Diagnostics
+	if strings.HasSuffix(path, ".json") {
+		d.file, diags = hcljson.Parse(src, path)
+	} else {
+		d.file, diags = hclsyntax.ParseConfig(src, path, hcl.InitialPos)
+	}
+	d.reportHCL(place{}, diags)
+	if !diags.HasErrors() {
+		d.decode()
+		d.check()
+	}
+	d.diags = sortDiagnostics(d.diags)
+	if d.diags.HasErrors() {
+		return nil, d.diags
+	}
+	d.c.Warnings = d.diags
+	return d.c, nil
+}
+
+// readBounded reads a file that is expected to be small. What is no file and
+// no pipe with an end, such as a terminal device, is cut at the limit.
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d MiB", path, limit>>20)
+	}
+	return data, nil
+}
+
+// variables evaluates the variable blocks and makes them known as var.NAME.
+// One whose value could not be found is unknown, so that its uses are not
+// reported again.
+func (d *decoder) variables(blocks hcl.Blocks) {
+	values := map[string]cty.Value{}
+	seen := map[string]place{}
+	d.ctx = &hcl.EvalContext{Functions: map[string]function.Function{"env": envFunction}}
+	for _, hb := range blocks {
+		if hb.Type != "variable" {
+			continue
+		}
+		name := hb.Labels[0]
+		at := place{rng: labelRange(hb), in: "variable " + visible(name)}
+		if !d.unique(seen, name, "variable", at) {
+			continue
+		}
+		if !hclsyntax.ValidIdentifier(name) {
+			d.report(Error, at, "Use letters, digits, _ and -; begin with a letter.", "variable %q cannot be written as var.NAME", name)
+		}
+		values[name] = cty.DynamicVal
+		b := d.open(at.in, hb.DefRange, hb.Body, variableShape)
+		hidden := false
+		sensitive := read(b, "sensitive", &hidden, boolean)
+		a, state := b.arg("default")
+		switch {
+		case state == absent:
+			d.report(Error, b.at(), `Write default = "…" or default = env("NAME").`, "variable %q has no value", name)
+		case state == valid && !a.val.Type().IsPrimitiveType():
+			a.fail("A variable is a text, a number or a truth value.", "must be a single value")
+		case state == valid:
+			values[name] = a.val
+			if hidden || sensitive.given && !sensitive.ok {
+				values[name] = a.val.Mark(secretMark)
+			}
+		}
+	}
+	d.ctx = &hcl.EvalContext{
+		Variables: map[string]cty.Value{"var": cty.ObjectVal(values)},
+		Functions: map[string]function.Function{"env": envElsewhere},
+	}
+}
+
+// secretMark is the mark of values that must not be shown.
+const secretMark = "sensitive"
+
+var envParams = []function.Parameter{{Name: "name", Type: cty.String}}
+
+// envFunction gives the value of an environment variable.
+var envFunction = function.New(&function.Spec{
+	Params: envParams,
+	Type:   function.StaticReturnType(cty.String),
+	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+		name := args[0].AsString()
+		value, ok := os.LookupEnv(name)
+		if !ok {
+			return cty.NilVal, bad("Set it before nucspark is started.", "environment variable %q is not set", name)
+		}
+		return cty.StringVal(value), nil
+	},
+})
+
+// envElsewhere explains where env may be used.
+var envElsewhere = function.New(&function.Spec{
+	Params: envParams,
+	Type: func([]cty.Value) (cty.Type, error) {
+		return cty.NilType, bad(`Write variable "NAME" { default = env("…") } and use var.NAME here.`,
+			"env() works only in the default of a variable")
+	},
+	Impl: func([]cty.Value, cty.Type) (cty.Value, error) {
+		return cty.NilVal, errors.New("env() works only in the default of a variable")
+	},
+})
