@@ -1,0 +1,142 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Kill cuts the power of one node: every process in it ends in the same
+// instant and nothing is flushed by them. The disks stay.
+func Kill(ctx context.Context, o Options, node string) error {
+	o, err := o.withNode(ctx, node)
+	if err != nil {
+		return err
+	}
+	if _, err = docker(ctx, nil, "kill", "--signal", "KILL", o.object(node)); saidBy(err, "is not running") {
+		return nil
+	}
+	return err
+}
+
+// Start switches one node on. It does not wait until the node answers. A node
+// that is on stays as it is.
+func Start(ctx context.Context, o Options, node string) error {
+	o, err := o.withNode(ctx, node)
+	if err != nil {
+		return err
+	}
+	return startNode(ctx, o, node)
+}
+
+// withNode checks that the lab has the node.
+func (o Options) withNode(ctx context.Context, node string) (Options, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return o, err
+	}
+	if err := engineRunning(ctx); err != nil {
+		return o, err
+	}
+	out, err := docker(ctx, nil, "container", "ls", "--all", "--filter", "label="+labelKey+"="+o.Name,
+		"--filter", "label="+nodeLabel, "--format", `{{.Label "`+nodeLabel+`"}}`)
+	if err != nil {
+		return o, err
+	}
+	for _, name := range strings.Fields(out) {
+		if name == node {
+			return o, nil
+		}
+	}
+	if out == "" {
+		return o, fmt.Errorf("there is no lab %q: make one with `nucspark lab up`", o.Name)
+	}
+	return o, fmt.Errorf("the lab %q has no node %q; it has %s", o.Name, node, strings.Join(strings.Fields(out), ", "))
+}
+
+// Down removes what the lab made: its containers, volumes, network, images
+// that no other lab uses, keys, and lab.hcl if it is as Up wrote it. The cache
+// stays. Down of a lab that does not exist does nothing.
+func Down(ctx context.Context, o Options) error {
+	o, err := o.withDefaults()
+	if err != nil {
+		return err
+	}
+	if err := engineRunning(ctx); err != nil {
+		return err
+	}
+	release, err := o.lock()
+	if err != nil {
+		return err
+	}
+	defer release()
+	for _, kind := range []string{"container", "volume", "network"} {
+		names, err := labelled(ctx, kind, o.Name)
+		if err != nil {
+			return err
+		}
+		if len(names) == 0 {
+			continue
+		}
+		o.say("removing %d %ss", len(names), kind)
+		args := append([]string{kind, "rm", "--force"}, names...)
+		if kind == "network" {
+			args = append([]string{kind, "rm"}, names...)
+		}
+		if _, err := docker(ctx, nil, args...); err != nil {
+			return err
+		}
+	}
+	if err := removeUnusedImages(ctx); err != nil {
+		return err
+	}
+	if err := removeInventory(o); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(o.stateDir()); err != nil {
+		return err
+	}
+	return os.Remove(filepath.Join(o.State, o.Name+".lock"))
+}
+
+// removeUnusedImages removes the images of labs that no container is made of.
+func removeUnusedImages(ctx context.Context) error {
+	out, err := docker(ctx, nil, "image", "ls", "--filter", "label="+imageLabel, "--format", "{{.Repository}}:{{.Tag}}")
+	if err != nil {
+		return err
+	}
+	for _, image := range strings.Fields(out) {
+		if _, err := docker(ctx, nil, "image", "rm", image); err != nil && !saidBy(err, "conflict", "no such image") {
+			return err
+		}
+	}
+	return nil
+}
+
+func removeInventory(o Options) error {
+	var last written
+	b, err := os.ReadFile(filepath.Join(o.stateDir(), "inventory.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, &last); err != nil {
+		return err
+	}
+	switch now, err := os.ReadFile(last.File); {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !bytes.Equal(now, last.Body):
+		o.say("%s was changed and stays", last.File)
+		return nil
+	}
+	return os.Remove(last.File)
+}
