@@ -68,6 +68,7 @@ type block struct {
 	head   hcl.Range
 	attrs  hcl.Attributes
 	blocks hcl.Blocks
+	meant  []string // attributes that a misspelt one probably stands for
 }
 
 // at is the place of the block as a whole.
@@ -77,15 +78,16 @@ func (b *block) at() place { return place{rng: b.head, in: b.in} }
 func (d *decoder) open(in string, head hcl.Range, body hcl.Body, s shape) *block {
 	var content *hcl.BodyContent
 	var diags hcl.Diagnostics
+	var meant []string
 	if native, ok := body.(*hclsyntax.Body); ok {
 		content, _, diags = body.PartialContent(s.schema())
-		d.unknown(in, native, s)
+		meant = d.unknown(in, native, s)
 	} else {
 		content, diags = body.Content(s.schema())
 	}
 	d.reportHCL(place{in: in}, diags)
 	d.partial = d.partial || diags.HasErrors()
-	b := &block{d: d, in: in, head: head, attrs: content.Attributes}
+	b := &block{d: d, in: in, head: head, attrs: content.Attributes, meant: meant}
 	for _, nested := range content.Blocks {
 		// A JSON null as a block has no content and no place.
 		if nested.Body != nil {
@@ -95,8 +97,9 @@ func (d *decoder) open(in string, head hcl.Range, body hcl.Body, s shape) *block
 	return b
 }
 
-// unknown reports attributes and blocks that the shape does not have.
-func (d *decoder) unknown(in string, body *hclsyntax.Body, s shape) {
+// unknown reports attributes and blocks that the shape does not have. It gives
+// the names that were probably meant.
+func (d *decoder) unknown(in string, body *hclsyntax.Body, s shape) (meant []string) {
 	blocks := s.blockNames()
 	for name, attr := range body.Attributes {
 		at := place{rng: attr.NameRange, in: in}
@@ -106,6 +109,7 @@ func (d *decoder) unknown(in string, body *hclsyntax.Body, s shape) {
 			d.partial = true
 			d.report(Error, at, fmt.Sprintf("Write %s { … }, without \"=\".", name), "%q is a block", name)
 		default:
+			meant = append(meant, closest(name, s.attrs))
 			d.report(Error, at, suggest(name, s.attrs, blocks), "unknown attribute %q", name)
 		}
 	}
@@ -114,25 +118,32 @@ func (d *decoder) unknown(in string, body *hclsyntax.Body, s shape) {
 		switch {
 		case slices.Contains(blocks, nested.Type):
 		case slices.Contains(s.attrs, nested.Type):
+			meant = append(meant, nested.Type)
 			d.report(Error, at, fmt.Sprintf("Write %s = …", nested.Type), "%q is an attribute, not a block", nested.Type)
 		default:
 			d.partial = true
 			d.report(Error, at, suggest(nested.Type, blocks, s.attrs), "unknown block %q", nested.Type)
 		}
 	}
+	return meant
+}
+
+// closest finds the candidate that name is a misspelling of, "" if there is none.
+func closest(name string, candidates []string) string {
+	normal := strings.ReplaceAll(strings.ToLower(name), "-", "_")
+	best, distance := "", (len(name)+2)/3+1
+	for _, candidate := range candidates {
+		if n := levenshtein.Distance(normal, strings.ReplaceAll(candidate, "-", "_"), nil); n < distance {
+			best, distance = candidate, n
+		}
+	}
+	return best
 }
 
 // suggest says what name was probably meant, else what there is.
 func suggest(name string, likely, other []string) string {
 	valid := slices.Concat(likely, other)
-	normal := strings.ReplaceAll(strings.ToLower(name), "-", "_")
-	best, distance := "", (len(name)+2)/3+1
-	for _, candidate := range valid {
-		if n := levenshtein.Distance(normal, strings.ReplaceAll(candidate, "-", "_"), nil); n < distance {
-			best, distance = candidate, n
-		}
-	}
-	if best != "" {
+	if best := closest(name, valid); best != "" {
 		return fmt.Sprintf("Did you mean %q?", best)
 	}
 	if len(valid) == 0 || len(valid) > 16 {
@@ -176,6 +187,7 @@ type arg struct {
 	d     *decoder
 	what  string // name for messages: "address", "labels.rack"
 	at    place
+	key   hcl.Range // of the name, for entries of an object
 	val   cty.Value
 	expr  hcl.Expression // nil for computed elements
 	loose bool           // made from a variable: texts and numbers convert
@@ -197,7 +209,7 @@ func (b *block) arg(name string) (arg, state) {
 	}
 	a := arg{d: b.d, what: name, expr: attr.Expr, at: place{rng: attr.Expr.Range(), in: b.in, given: true}}
 	// Until it is known what the value is, it is treated as the secret it may be.
-	a.at.hide = strings.Contains(name, "password") || name == "default"
+	a.at.hide = (strings.Contains(name, "password") || name == "default") && !refers(attr.Expr)
 	variables := attr.Expr.Variables()
 	a.loose = len(variables) > 0
 	for _, t := range variables {
@@ -219,6 +231,18 @@ func (b *block) arg(name string) (arg, state) {
 		return arg{}, absent
 	}
 	return a, valid
+}
+
+// refers tells that an expression only names where a value comes from, so that
+// its source may be shown.
+func refers(e hcl.Expression) bool {
+	switch e := e.(type) {
+	case *hclsyntax.ScopeTraversalExpr:
+		return true
+	case *hclsyntax.FunctionCallExpr:
+		return e.Name == "env"
+	}
+	return false
 }
 
 // known reports what a traversal refers to and is not there.
@@ -306,7 +330,7 @@ func readSecret(b *block, name string, dst *Secret) place {
 		*dst = NewSecret(s)
 		a.at.ok = true
 		if !marked && !a.loose {
-			b.d.report(Warning, a.at, fmt.Sprintf("Write variable %q { default = env(\"…\"), sensitive = true } on lines of their own and %s = var.%s.", name, name, name),
+			b.d.report(Warning, a.at, fmt.Sprintf("Write %s = var.%s, and in a block of its own:\nvariable %q {\n  default   = env(\"…\")\n  sensitive = true\n}", name, name, name),
 				"%s stands in the file for everybody who can read it", name)
 		}
 	}
@@ -320,7 +344,7 @@ func (d *decoder) labelArg(label string, at place) arg {
 
 // need reports a required attribute that is not there.
 func (b *block) need(p place, name, example string) {
-	if !p.given {
+	if !p.given && !slices.Contains(b.meant, name) {
 		b.d.report(Error, b.at(), fmt.Sprintf("Write %s = %s", name, example), "%s is missing", name)
 	}
 }
@@ -386,7 +410,9 @@ func (a arg) entries() ([]string, map[string]arg, bool) {
 	}
 	args := map[string]arg{}
 	for key, v := range a.val.AsValueMap() {
-		args[key] = a.element(a.what+"."+visible(key), v)
+		e := a.element(a.what+"."+visible(key), v)
+		e.key = a.at.rng
+		args[key] = e
 	}
 	ok := true
 	if a.expr != nil {
@@ -406,7 +432,7 @@ func (a arg) entries() ([]string, map[string]arg, bool) {
 			}
 			seen[key] = pair.Key.Range()
 			if e, there := args[key]; there {
-				e.expr, e.at.rng = pair.Value, pair.Value.Range()
+				e.expr, e.at.rng, e.key = pair.Value, pair.Value.Range(), pair.Key.Range()
 				args[key] = e
 			}
 		}

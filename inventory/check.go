@@ -26,7 +26,7 @@ func (d *decoder) checkRoles() {
 		unsure = unsure || at.given && !at.ok
 		if n.Role != ControlPlane {
 			if n.NFS == nil && n.HDFS == nil && at.ok == at.given && !d.partial {
-				d.report(Warning, d.places.nodes[i].name, "That is fine for a machine that only computes. Otherwise write hdfs { dirs = [\"/data/hdfs\"] } or nfs { export = \"/srv/nfs\" } on lines of their own.",
+				d.report(Warning, d.places.nodes[i].name, "That is fine for a machine that only computes. Otherwise write hdfs { dirs = [\"/data/hdfs\"] } or nfs { export = \"/srv/nfs\" }.",
 					"node %q stores nothing", n.Name)
 			}
 			continue
@@ -40,7 +40,7 @@ func (d *decoder) checkRoles() {
 	switch {
 	case unsure:
 	case len(d.c.Nodes) == 0:
-		d.report(Error, d.top(), "Write node \"nuc01\" { address = \"192.168.1.11\", role = \"control-plane\" } on lines of their own, and one for each further machine.", "there is no node")
+		d.report(Error, d.top(), "Write one for each machine, the first like this:\nnode \"nuc01\" {\n  address = \"192.168.1.11\"\n  role    = \"control-plane\"\n}", "there is no node")
 	case found == 0:
 		d.report(Error, d.places.nodes[0].name, fmt.Sprintf("Write role = %q into the node that shall carry it, for example into this one.", ControlPlane), "no node is the control plane")
 	}
@@ -195,7 +195,7 @@ func (d *decoder) checkReplication() {
 	switch r := d.c.HDFS.Replication; {
 	case !at.ok || d.partial:
 	case r > storing:
-		d.report(Error, at, "Each copy of a block lies on a node of its own: give more nodes an hdfs block, or write less.", "replication %d is more than the %d nodes that store blocks", r, storing)
+		d.report(Error, at, "Each copy of a block lies on a node of its own: give more nodes an hdfs block, or write less.", "replication %d is more than the number of nodes that store blocks, %d", r, storing)
 	case r == 1 && storing > 1:
 		d.report(Warning, at, "With 2 or more, one disk may fail.", "every block has one copy only")
 	}

@@ -113,7 +113,7 @@ func (d *decoder) cluster(root *block) {
 	if hb == nil {
 		if !d.partial {
 			latest := KubernetesMinors[len(KubernetesMinors)-1]
-			d.report(Error, root.at(), fmt.Sprintf("Write cluster \"NAME\" { kubernetes = %q } on lines of their own.", latest), "there is no cluster block")
+			d.report(Error, root.at(), fmt.Sprintf("Write:\ncluster \"NAME\" {\n  kubernetes = %q\n}", latest), "there is no cluster block")
 		}
 		return
 	}
@@ -139,7 +139,7 @@ func (d *decoder) ssh(root *block) {
 	b := root.nested("ssh", sshShape)
 	if b == nil {
 		if !d.partial {
-			d.report(Error, root.at(), "Write ssh { user = \"NAME\" } on lines of their own: the account on the machines that may use sudo.", "there is no ssh block")
+			d.report(Error, root.at(), "Write, with the account on the machines that may use sudo:\nssh {\n  user = \"NAME\"\n}", "there is no ssh block")
 		}
 		return
 	}

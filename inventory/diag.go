@@ -73,7 +73,7 @@ func (d Diagnostic) String() string {
 			strings.Repeat("^", max(1, uniseg.StringWidth(d.subject))))
 	}
 	if d.Detail != "" {
-		fmt.Fprintf(&b, "  %s\n", d.Detail)
+		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(d.Detail, "\n", "\n  "))
 	}
 	return b.String()
 }
@@ -109,10 +109,10 @@ func diagnose(src []byte, rng hcl.Range, hide bool) Diagnostic {
 	}
 	end = min(end, last)
 	line := string(src[first:last])
-	hidden := secretValue.FindAllStringSubmatchIndex(line, -1)
+	hidden := secrets(line)
 	if hide {
-		hidden = slices.DeleteFunc(hidden, func(h []int) bool { return h[3] > start-first })
-		hidden = append(hidden, []int{0, 0, start - first, len(line)})
+		hidden = slices.DeleteFunc(hidden, func(h span) bool { return h.to > start-first })
+		hidden = append(hidden, span{start - first, len(line)})
 	}
 	d.before = shortenLeft(show(line, 0, start-first, hidden))
 	d.subject = shortenRight(show(line, start-first, end-first, hidden))
@@ -121,23 +121,41 @@ func diagnose(src []byte, rng hcl.Range, hide bool) Diagnostic {
 }
 
 // secretValue finds the values of password attributes in a line of HCL or JSON,
-// so that a snippet never shows one.
-var secretValue = regexp.MustCompile(`(?i)password\w*"?\s*[=:]\s*("(?:\\.|[^"\\])*"?|[^\s}]+)`)
+// and passwords in URLs.
+var secretValue = regexp.MustCompile(`(?i)password\w*"?\s*[=:]\s*("(?:\\.|[^"\\])*"?|[^\s}]+)|://[^/\s"@]*?:([^/\s"]+)@`)
 
-// show gives line[from:to] with control characters made visible and the first
-// groups of hidden left out.
-func show(line string, from, to int, hidden [][]int) string {
+// span is a part of a line, in bytes.
+type span struct{ from, to int }
+
+// secrets gives the parts of a line that a snippet must not show.
+func secrets(line string) []span {
+	var found []span
+	for _, m := range secretValue.FindAllStringSubmatchIndex(line, -1) {
+		s := span{m[2], m[3]}
+		if s.from < 0 {
+			s = span{m[4], m[5]}
+		}
+		if !strings.HasPrefix(line[s.from:], "var.") {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// show gives line[from:to] with control characters made visible and the hidden
+// parts left out.
+func show(line string, from, to int, hidden []span) string {
 	var b strings.Builder
 	at := from
 	for _, h := range hidden {
-		if h[3] <= at || h[2] >= to {
+		if h.to <= at || h.from >= to {
 			continue
 		}
-		b.WriteString(visible(line[at:max(at, h[2])]))
-		if h[2] >= from {
+		b.WriteString(visible(line[at:max(at, h.from)]))
+		if h.from >= from {
 			b.WriteString(sensitive)
 		}
-		at = min(h[3], to)
+		at = min(h.to, to)
 	}
 	b.WriteString(visible(line[at:to]))
 	return b.String()
@@ -194,7 +212,7 @@ func (d *decoder) reportHCL(at place, diags hcl.Diagnostics) {
 		if at.in == "" {
 			at.in = d.context(at.rng)
 		}
-		summary, detail := strings.TrimSuffix(lowerFirst(h.Summary), "."), h.Detail
+		summary, detail := strings.TrimSuffix(lowerFirst(visible(h.Summary)), "."), visible(h.Detail)
 		if extra, ok := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](h); ok && extra.FunctionCallError() != nil {
 			summary, detail = extra.FunctionCallError().Error(), ""
 			if p, ok := extra.FunctionCallError().(problem); ok {
@@ -205,7 +223,7 @@ func (d *decoder) reportHCL(at place, diags hcl.Diagnostics) {
 		if h.Severity == hcl.DiagWarning {
 			severity = Warning
 		}
-		d.report(severity, at, visible(detail), "%s", visible(summary))
+		d.report(severity, at, detail, "%s", summary)
 	}
 }
 

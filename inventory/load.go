@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -54,7 +55,8 @@ func Parse(path string, src []byte) (*Cluster, error) {
 	}
 	d.diags = sortDiagnostics(d.diags)
 	if d.diags.HasErrors() {
-		return nil, d.diags
+		// What is only worth a word may follow from what is wrong.
+		return nil, slices.DeleteFunc(d.diags, func(d Diagnostic) bool { return d.Severity == Warning })
 	}
 	d.c.Warnings = d.diags
 	return d.c, nil
@@ -143,7 +145,7 @@ var envFunction = function.New(&function.Spec{
 var envElsewhere = function.New(&function.Spec{
 	Params: envParams,
 	Type: func([]cty.Value) (cty.Type, error) {
-		return cty.NilType, bad(`Write variable "NAME" { default = env("…") } and use var.NAME here.`,
+		return cty.NilType, bad("Write var.NAME here, and in a block of its own:\nvariable \"NAME\" {\n  default = env(\"…\")\n}",
 			"env() works only in the default of a variable")
 	},
 	Impl: func([]cty.Value, cty.Type) (cty.Value, error) {

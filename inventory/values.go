@@ -90,7 +90,7 @@ func size(a arg) (Size, bool) {
 	}
 	return text(func(s string) (Size, error) {
 		if strings.Trim(s, "0123456789.") == "" {
-			return 0, bad(fmt.Sprintf("Write %q, or what it counts.", s+"Gi"), "%q has no unit", s)
+			return 0, bad(fmt.Sprintf("Write the unit, for example %q.", s+"Gi"), "%q has no unit", s)
 		}
 		n, err := ParseSize(s)
 		if err == errSize {
@@ -216,11 +216,13 @@ func dnsLabel(s string) (string, error) {
 
 // label checks one label of a node.
 func label(key string, a arg) (string, bool) {
-	if faults := validation.IsQualifiedName(key); len(faults) > 0 {
+	if len(validation.IsQualifiedName(key)) > 0 {
+		a.at.rng = a.key
 		a.fail("Use letters, digits, - _ and ., at most 63, after an optional DNS name and /.", "is not a valid label")
 		return "", false
 	}
 	if strings.HasPrefix(key, "nucspark.io/") {
+		a.at.rng = a.key
 		a.fail("", "is one of nucspark's own labels")
 		return "", false
 	}
@@ -236,6 +238,7 @@ func label(key string, a arg) (string, bool) {
 // they look like in spark-defaults.conf.
 func property(key string, a arg) (string, bool) {
 	if !sparkKey.MatchString(key) {
+		a.at.rng = a.key
 		a.fail(`Names begin with "spark.", as Spark ignores all others; "spark.hadoop." leads to Hadoop's.`, "is not a Spark property")
 		return "", false
 	}
@@ -369,10 +372,12 @@ func httpURL(withPath bool) func(string) (string, error) {
 	return func(s string) (string, error) {
 		u, err := url.Parse(s)
 		switch {
-		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.ContainsAny(s, " \"'\\"):
-			return "", bad(example, "%q is not an http or https URL", s)
+		case err != nil:
+			return "", bad(example, "is not a URL")
 		case u.User != nil:
 			return "", bad("The address ends in files that are not secret. Credentials of registries go into a registry block.", "contains a user name")
+		case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.ContainsAny(s, " \"'\\"):
+			return "", bad(example, "%q is not an http or https URL", s)
 		case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery || !withPath && u.Path != "":
 			return "", bad(example, "%q has more than scheme, host and port", s)
 		}

@@ -1,0 +1,5 @@
+cluster "a" { kubernetes = "1.36" }
+ssh { user = "ubuntu" }
+node "nuc01" {
+  address = "192.168.1.11"
+}

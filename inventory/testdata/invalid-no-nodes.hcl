@@ -1,0 +1,2 @@
+cluster "a" { kubernetes = "1.36" }
+ssh { user = "ubuntu" }
