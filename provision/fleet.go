@@ -1,0 +1,321 @@
+package provision
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"sync"
+	"time"
+
+	"nucspark.io/nucspark/inventory"
+	"nucspark.io/nucspark/provision/host"
+	"nucspark.io/nucspark/provision/kube"
+)
+
+// Remote is one machine over SSH. *host.Host is the real one.
+type Remote interface {
+	Run(ctx context.Context, c host.Command) (host.Result, error)
+	WriteFile(ctx context.Context, path string, content []byte, mode fs.FileMode, owner, group string) error
+	ReadFile(ctx context.Context, path string) ([]byte, error)
+	DialContext(ctx context.Context, network, addr string) (net.Conn, error)
+	Close() error
+}
+
+// Fleet is the machines of one inventory, as far as they answer: one
+// connection each for the whole run.
+type Fleet struct {
+	cluster *inventory.Cluster
+	dial    func(ctx context.Context, n *inventory.Node) (Remote, error)
+
+	mu      sync.Mutex
+	remotes map[string]Remote
+	kube    *kube.Client
+}
+
+// NewFleet returns a fleet without connections. dial opens one.
+func NewFleet(c *inventory.Cluster, dial func(ctx context.Context, n *inventory.Node) (Remote, error)) *Fleet {
+	return &Fleet{cluster: c, dial: dial, remotes: map[string]Remote{}}
+}
+
+// Connect dials the given nodes side by side. The answer holds an error for
+// each node that does not answer.
+func (f *Fleet) Connect(ctx context.Context, nodes ...*inventory.Node) map[string]error {
+	failed := map[string]error{}
+	var wg sync.WaitGroup
+	for _, n := range nodes {
+		if f.remote(n.Name) != nil {
+			continue
+		}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			r, err := f.dial(ctx, n)
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if err != nil {
+				failed[n.Name] = err
+				return
+			}
+			f.remotes[n.Name] = r
+		}()
+	}
+	wg.Wait()
+	return failed
+}
+
+// Remote returns the connection to a node, dialling it if need be.
+func (f *Fleet) Remote(ctx context.Context, node string) (Remote, error) {
+	if r := f.remote(node); r != nil {
+		return r, nil
+	}
+	n, ok := f.cluster.Node(node)
+	if !ok {
+		return nil, fmt.Errorf("%s names no node %q", f.cluster.File, node)
+	}
+	if err := f.Connect(ctx, n)[node]; err != nil {
+		return nil, err
+	}
+	return f.remote(node), nil
+}
+
+func (f *Fleet) remote(node string) Remote {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.remotes[node]
+}
+
+// Close closes every connection.
+func (f *Fleet) Close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.kube != nil {
+		f.kube.Close()
+	}
+	for name, r := range f.remotes {
+		r.Close()
+		delete(f.remotes, name)
+	}
+}
+
+// AdminConf is the administrator's kubeconfig on the control plane.
+const AdminConf = "/etc/kubernetes/admin.conf"
+
+// ErrNoCluster says that the control plane was not initialised yet.
+var ErrNoCluster = errors.New("there is no cluster yet; run nucspark up first")
+
+// Kube returns the client of the cluster's API. Its credentials are read from
+// the control plane and held in memory only.
+func (f *Fleet) Kube(ctx context.Context) (*kube.Client, error) {
+	f.mu.Lock()
+	k := f.kube
+	f.mu.Unlock()
+	if k != nil {
+		return k, nil
+	}
+	r, err := f.Remote(ctx, f.cluster.ControlPlane().Name)
+	if err != nil {
+		return nil, err
+	}
+	conf, err := r.ReadFile(ctx, AdminConf)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNoCluster
+	}
+	if err != nil {
+		return nil, err
+	}
+	if k, err = kube.Connect(conf, r.DialContext); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.kube = k
+	return k, nil
+}
+
+// Survey connects to every node and asks what it is. It returns the machines
+// that answered and an error for each that did not.
+func (f *Fleet) Survey(ctx context.Context) (map[string]Machine, map[string]error) {
+	nodes := make([]*inventory.Node, len(f.cluster.Nodes))
+	for i := range f.cluster.Nodes {
+		nodes[i] = &f.cluster.Nodes[i]
+	}
+	failed := f.Connect(ctx, nodes...)
+	machines := map[string]Machine{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, n := range nodes {
+		r := f.remote(n.Name)
+		if r == nil {
+			continue
+		}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			m, err := survey(ctx, r, f.cluster)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed[n.Name] = fmt.Errorf("%s: %w", n.Name, err)
+				return
+			}
+			machines[n.Name] = m
+		}()
+	}
+	wg.Wait()
+	return machines, failed
+}
+
+func survey(ctx context.Context, r Remote, c *inventory.Cluster) (Machine, error) {
+	mark := newMark()
+	sent := time.Now()
+	res, err := r.Run(ctx, host.Command{Script: surveyScript(mirrorAddresses(c), mark), Root: true})
+	if err != nil {
+		return Machine{}, err
+	}
+	// The clock is the script's first answer: the round trip's start plus the
+	// way there, which on a LAN is nothing beside the bound that is checked.
+	return parseSurvey(res.Stdout, mark, sent)
+}
+
+// Read asks queries of nodes and cluster, each node once.
+func (f *Fleet) Read(ctx context.Context, queries []Query) (Facts, error) {
+	byNode := map[string][]Query{}
+	for _, q := range queries {
+		byNode[q.On()] = append(byNode[q.On()], q)
+	}
+	facts := Facts{answers: map[string]any{}}
+	var mu sync.Mutex
+	var errs []error
+	var wg sync.WaitGroup
+	for node, qs := range byNode {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			var a map[string]any
+			var err error
+			if node == "" {
+				a, err = f.readCluster(ctx, qs)
+			} else {
+				a, err = f.readNode(ctx, node, qs)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
+			}
+			for k, v := range a {
+				facts.answers[k] = v
+			}
+		}()
+	}
+	wg.Wait()
+	return facts, errors.Join(errs...)
+}
+
+func (f *Fleet) readNode(ctx context.Context, node string, queries []Query) (map[string]any, error) {
+	r, err := f.Remote(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	mark := newMark()
+	res, err := r.Run(ctx, host.Command{Script: questions(queries, mark), Root: true, MaxOutput: 64 << 20})
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", node, err)
+	}
+	a, err := answers(queries, mark, res.Stdout)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", node, err)
+	}
+	return a, nil
+}
+
+// readCluster asks the API. While there is none, or it does not answer, the
+// queries stay unknown: a plan says so, and the steps that need the API look
+// again when it is there.
+func (f *Fleet) readCluster(ctx context.Context, queries []Query) (map[string]any, error) {
+	a := map[string]any{}
+	for _, q := range queries {
+		a[q.Key()] = unknown{}
+	}
+	k, err := f.Kube(ctx)
+	if errors.Is(err, ErrNoCluster) {
+		return a, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	var first error
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 16)
+	for _, q := range queries {
+		wg.Add(1)
+		slots <- struct{}{}
+		go func() {
+			defer func() { <-slots; wg.Done() }()
+			v, err := ask(ctx, k, q)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				a[q.Key()] = v
+			case kube.IsTransient(err) && ctx.Err() == nil:
+			case first == nil:
+				first = fmt.Errorf("%s: %w", q.Key(), err)
+			}
+		}()
+	}
+	wg.Wait()
+	return a, first
+}
+
+func ask(ctx context.Context, k *kube.Client, q Query) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	switch q := q.(type) {
+	case ObjectQuery:
+		meta, _ := q.Object["metadata"].(map[string]any)
+		text := func(v any) string { s, _ := v.(string); return s }
+		live, err := k.Get(ctx, text(q.Object["apiVersion"]), text(q.Object["kind"]), text(meta["namespace"]), text(meta["name"]))
+		if err != nil || live == nil {
+			return ObjectFact{}, err
+		}
+		would, err := k.DryRun(ctx, q.Object)
+		if err != nil {
+			return nil, err
+		}
+		return ObjectFact{Exists: true, Live: live, Would: would}, nil
+	case LiveQuery:
+		live, err := k.Get(ctx, q.APIVersion, q.Kind, q.Namespace, q.Name)
+		if err != nil {
+			return nil, err
+		}
+		return Object(live), nil
+	case ListQuery:
+		items, err := k.List(ctx, q.APIVersion, q.Kind, q.Namespace, q.Selector)
+		if err != nil {
+			return nil, err
+		}
+		return items, nil
+	case PageQuery:
+		status, body, err := k.Page(ctx, q.Namespace, q.Pod, q.Port, q.Path)
+		if err != nil {
+			return PageFact{Err: err.Error()}, nil
+		}
+		return PageFact{Status: status, Body: body}, nil
+	}
+	panic(fmt.Sprintf("%T is no query of the cluster", q))
+}
+
+// newMark is a line start that remote output cannot hold by chance or by will.
+func newMark() string {
+	b := make([]byte, 16)
+	if _, err := rand.Read(b); err != nil {
+		panic(err) // the kernel's generator does not fail
+	}
+	return "nucspark-" + hex.EncodeToString(b)
+}

@@ -1,0 +1,309 @@
+package provision
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"nucspark.io/nucspark/inventory"
+)
+
+// Machine is what the survey found on a node, before any step is made.
+type Machine struct {
+	Hostname    string
+	MachineID   string // /etc/machine-id
+	ProductUUID string // of the firmware; "" where it tells none
+	OS          string // ID of os-release: "ubuntu", "debian"
+	Version     string // VERSION_ID: "24.04", "12"
+	Codename    string // VERSION_CODENAME: "noble", "bookworm"
+	Arch        string // dpkg's name: "amd64", "arm64"
+	Kernel      string
+	CPUs        int
+	Memory      int64 // bytes
+	CgroupV2    bool
+	Systemd     bool
+	CloudInit   string         // "running", "done", "" where there is none
+	Prefixes    []netip.Prefix // addresses of its interfaces
+	ClockOffset time.Duration  // its clock minus this computer's
+	VarFree     int64          // bytes free below /var
+	NFSD        bool           // the kernel has an NFS server
+	Apparmor    bool           // enabled in the kernel
+	Identity    *Identity      // nil: not ours yet
+	Runtimes    []string       // container runtimes and kubelets found
+	Listening   []int          // TCP ports
+	Kubeadm     bool           // the control plane was initialised here
+	Unreachable []string       // "HOST:PORT" of mirrors it cannot open
+}
+
+// Identity says to which cluster a node belongs. It is written before
+// anything else, and never changed.
+type Identity struct {
+	Cluster   string `json:"cluster"`
+	UID       string `json:"uid"` // of the cluster
+	Node      string `json:"node"`
+	MachineID string `json:"machine_id"`
+}
+
+// IdentityFile is where a node keeps it.
+const IdentityFile = StateDir + "/identity.json"
+
+// IdentityStep is the first step of every node.
+func IdentityStep(site *Site, node string) Step {
+	id := Identity{Cluster: site.Cluster.Name, UID: site.Resolved.UID, Node: node, MachineID: site.Machines[node].MachineID}
+	b, err := json.MarshalIndent(id, "", "  ")
+	if err != nil {
+		panic(err) // strings only
+	}
+	return File{Base: Base{Name: node + "/identity", Node: node}, Path: IdentityFile, Content: append(b, '\n'), Mode: 0o600}
+}
+
+// surveyScript asks everything about a machine in one go. It runs as root and
+// changes nothing. Mirrors are probed from the node, since the node must reach
+// them.
+func surveyScript(mirrors []string, mark string) string {
+	var b strings.Builder
+	b.WriteString("exec 2>/dev/null\n")
+	field := func(name, command string) { fmt.Fprintf(&b, "echo %s:%s=\"$(%s)\"\n", mark, name, command) }
+	field("clock", "date +%s%N")
+	field("hostname", "hostname")
+	field("machine-id", "cat /etc/machine-id")
+	field("product-uuid", "cat /sys/class/dmi/id/product_uuid")
+	for _, k := range []string{"ID", "VERSION_ID", "VERSION_CODENAME"} {
+		field(k, ". /etc/os-release; echo $"+k)
+	}
+	field("arch", "dpkg --print-architecture")
+	field("kernel", "uname -r")
+	field("cpus", "nproc")
+	field("memory", "awk '/^MemTotal:/ {print $2*1024}' /proc/meminfo")
+	field("cgroup", "stat -fc %T /sys/fs/cgroup")
+	field("systemd", "[ -d /run/systemd/system ] && echo yes")
+	field("cloud-init", "command -v cloud-init >/dev/null && cloud-init status | sed -n 's/^status: //p'")
+	field("prefixes", "ip -o -4 addr show | awk '{print $4}' | tr '\\n' ' '")
+	field("var-free", "df -B1 --output=avail /var | tail -n 1")
+	field("nfsd", "grep -qw nfsd /proc/filesystems && echo yes || { modprobe -n nfsd && echo yes; }")
+	field("apparmor", "cat /sys/module/apparmor/parameters/enabled")
+	field("identity", "[ -f "+IdentityFile+" ] && base64 < "+IdentityFile+" | tr -d '\\n'")
+	field("runtimes", "for p in docker.io docker-ce containerd containerd.io cri-o kubelet podman-docker; do "+
+		"case $(dpkg-query -W -f '${db:Status-Abbrev}' $p) in ?i*) echo $p;; esac; done; "+
+		"for x in k3s k0s rke2 microk8s.kubectl; do for d in /usr/local/bin /usr/bin /snap/bin; do [ -e $d/$x ] && echo $x; done; done | sort -u | tr '\\n' ' '")
+	field("listening", "ss -Hltn | awk '{n=split($4,a,\":\"); print a[n]}' | sort -un | tr '\\n' ' '")
+	field("kubeadm", "[ -f /etc/kubernetes/admin.conf ] && echo yes")
+	for _, m := range mirrors {
+		host, port, _ := strings.Cut(m, " ")
+		// bash opens a TCP connection by itself, so no program needs to be there.
+		field("mirror", fmt.Sprintf(`timeout 5 bash -c 'exec 3<>"/dev/tcp/$1/$2"' - %s %s || echo %s`, Quote(host), Quote(port), Quote(host+":"+port)))
+	}
+	fmt.Fprintf(&b, "echo %s:end=\n", mark)
+	return b.String()
+}
+
+// mirrorAddresses are the "HOST PORT" pairs that nodes will fetch from when
+// the inventory names mirrors.
+func mirrorAddresses(c *inventory.Cluster) []string {
+	var list []string
+	for _, raw := range []string{c.Mirror.Apt, c.Mirror.Registry} {
+		u, err := url.Parse(raw)
+		if raw == "" || err != nil {
+			continue
+		}
+		port := u.Port()
+		if port == "" {
+			port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		}
+		list = append(list, u.Hostname()+" "+port)
+	}
+	return list
+}
+
+// parseSurvey reads the answer. at is this computer's clock in the middle of
+// the round trip.
+func parseSurvey(out, mark string, at time.Time) (Machine, error) {
+	var m Machine
+	ended := false
+	var bad error
+	num := func(name, v string) int64 {
+		n, err := strconv.ParseInt(strings.TrimSpace(v), 10, 64)
+		if err != nil && bad == nil {
+			bad = fmt.Errorf("the machine says %s=%q, which is no number", name, v)
+		}
+		return n
+	}
+	for _, line := range strings.Split(out, "\n") {
+		rest, ok := strings.CutPrefix(line, mark+":")
+		if !ok {
+			continue
+		}
+		k, v, _ := strings.Cut(rest, "=")
+		switch k {
+		case "clock":
+			m.ClockOffset = time.Unix(0, num(k, v)).Sub(at).Round(time.Millisecond)
+		case "hostname":
+			m.Hostname = v
+		case "machine-id":
+			m.MachineID = v
+		case "product-uuid":
+			m.ProductUUID = strings.ToLower(v)
+		case "ID":
+			m.OS = v
+		case "VERSION_ID":
+			m.Version = v
+		case "VERSION_CODENAME":
+			m.Codename = v
+		case "arch":
+			m.Arch = v
+		case "kernel":
+			m.Kernel = v
+		case "cpus":
+			m.CPUs = int(num(k, v))
+		case "memory":
+			m.Memory = num(k, v)
+		case "cgroup":
+			m.CgroupV2 = v == "cgroup2fs"
+		case "systemd":
+			m.Systemd = v == "yes"
+		case "cloud-init":
+			m.CloudInit = v
+		case "prefixes":
+			for _, p := range strings.Fields(v) {
+				if prefix, err := netip.ParsePrefix(p); err == nil && !prefix.Addr().IsLoopback() {
+					m.Prefixes = append(m.Prefixes, prefix)
+				}
+			}
+		case "var-free":
+			m.VarFree = num(k, v)
+		case "nfsd":
+			m.NFSD = v == "yes"
+		case "apparmor":
+			m.Apparmor = v == "Y"
+		case "identity":
+			if v == "" {
+				break
+			}
+			b, err := base64.StdEncoding.DecodeString(v)
+			var id Identity
+			if err == nil {
+				err = json.Unmarshal(b, &id)
+			}
+			if err != nil {
+				return m, fmt.Errorf("%s is damaged: %w; look at it, and remove it only if this machine belongs to no cluster", IdentityFile, err)
+			}
+			m.Identity = &id
+		case "runtimes":
+			m.Runtimes = strings.Fields(v)
+		case "listening":
+			for _, p := range strings.Fields(v) {
+				m.Listening = append(m.Listening, int(num(k, p)))
+			}
+		case "kubeadm":
+			m.Kubeadm = v == "yes"
+		case "mirror":
+			if v != "" {
+				m.Unreachable = append(m.Unreachable, v)
+			}
+		case "end":
+			ended = true
+		}
+	}
+	if !ended {
+		return m, fmt.Errorf("the answer of the machine is cut off")
+	}
+	return m, bad
+}
+
+// limits below which a machine is refused. kubeadm's own preflight asks for
+// 1700 MB and two CPUs on a control plane.
+const (
+	leastMemory  = 1700 << 20
+	leastVarFree = 4 << 30
+	mostOffset   = 5 * time.Second
+)
+
+// Check compares what the survey found with the inventory and with itself. The
+// answers are reasons to refuse, each naming node and remedy. supported says
+// why a system is not supported, nil when it is.
+func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os, version, arch string) error) []string {
+	var reasons []string
+	refuse := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
+	byID := map[string]string{}
+	uid := ""
+	for _, n := range c.Nodes {
+		m, ok := machines[n.Name]
+		if !ok {
+			continue
+		}
+		if err := supported(m.OS, m.Version, m.Arch); err != nil {
+			refuse("%s: %v", n.Name, err)
+		}
+		if !m.Systemd {
+			refuse("%s: systemd is not running there; nucspark needs it", n.Name)
+		}
+		if m.MachineID == "" {
+			refuse("%s: /etc/machine-id is empty; run systemd-machine-id-setup there", n.Name)
+		} else if other := byID[m.MachineID]; other != "" {
+			refuse("%s and %s have the same machine-id %s: two entries for one machine, or a cloned disk; on the clone run "+
+				"rm /etc/machine-id && systemd-machine-id-setup, then reboot it", other, n.Name, m.MachineID)
+		}
+		byID[m.MachineID] = n.Name
+		if m.Memory < leastMemory {
+			refuse("%s: it has %d MiB of memory; at least %d MiB are needed", n.Name, m.Memory>>20, int64(leastMemory)>>20)
+		}
+		if m.CPUs < 2 && n.Role == inventory.ControlPlane {
+			refuse("%s: it has one CPU; a control plane needs two", n.Name)
+		}
+		if m.VarFree < leastVarFree && m.Identity == nil {
+			refuse("%s: %d MiB are free below /var; at least %d MiB are needed", n.Name, m.VarFree>>20, int64(leastVarFree)>>20)
+		}
+		if m.ClockOffset > mostOffset || m.ClockOffset < -mostOffset {
+			refuse("%s: its clock differs from this computer's by %s; set it, or switch on systemd-timesyncd there and here", n.Name, m.ClockOffset.Round(time.Second))
+		}
+		for _, u := range m.Unreachable {
+			refuse("%s: it cannot reach the mirror %s; start the mirror, or correct the mirror block of %s", n.Name, u, c.File)
+		}
+		id := m.Identity
+		if id == nil {
+			if len(m.Runtimes) > 0 {
+				refuse("%s: %s is installed there and is not nucspark's; it is not taken over: remove it (apt-get purge), or take another machine",
+					n.Name, strings.Join(m.Runtimes, ", "))
+			}
+			for _, p := range neededPorts(n) {
+				if slices.Contains(m.Listening, p) {
+					refuse("%s: port %d is in use there and is needed; stop the service that holds it (ss -ltnp shows it)", n.Name, p)
+				}
+			}
+			continue
+		}
+		switch {
+		case id.Cluster != c.Name:
+			refuse("%s: it belongs to the cluster %q, not to %q; use the file of that cluster, or run nucspark down with it first", n.Name, id.Cluster, c.Name)
+		case uid != "" && id.UID != uid:
+			refuse("%s: it belongs to another cluster of the same name (%s, the others to %s)", n.Name, id.UID, uid)
+		case id.Node != n.Name:
+			refuse("%s: the machine at %s is %q of this cluster; correct name or address in %s", n.Name, n.Address, id.Node, c.File)
+		case id.MachineID != m.MachineID:
+			refuse("%s: its machine-id changed from %s to %s; if it was installed anew, remove %s there", n.Name, id.MachineID, m.MachineID, StateDir)
+		}
+		uid = id.UID
+	}
+	return reasons
+}
+
+// neededPorts are the ports that must be free on a machine that is not ours
+// yet.
+func neededPorts(n inventory.Node) []int {
+	ports := []int{10250}
+	if n.Role == inventory.ControlPlane {
+		ports = append(ports, 6443, 2379, 2380, 10257, 10259)
+	} else {
+		ports = append(ports, 7078, 8081)
+	}
+	if n.NFS != nil {
+		ports = append(ports, 2049)
+	}
+	return ports
+}

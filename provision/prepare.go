@@ -1,0 +1,152 @@
+package provision
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"nucspark.io/nucspark/provision/host"
+)
+
+// Record is the ConfigMap in [Namespace] that holds what the cluster knows of
+// itself.
+const (
+	Record         = "nucspark"
+	RecordCluster  = "cluster.json" // [Resolved]
+	RecordMembers  = "members.json" // map of node name to [Member]
+	RecordManifest = "inventory.json"
+)
+
+// Member is one machine that belongs to the cluster.
+type Member struct {
+	MachineID string `json:"machine_id"`
+	Address   string `json:"address"`
+}
+
+// patches are the newest patch releases that this nucspark was made for.
+var patches = map[string]string{"1.34": "1.34.4", "1.36": "1.36.3"}
+
+// Prepare surveys the machines and works out what steps are made from. It
+// changes nothing. A [RefusedError] says what must be put right first. The map
+// holds the nodes that cannot be worked on now, and why; the others can.
+func (f *Fleet) Prepare(ctx context.Context, supported func(os, version, arch string) error) (*Site, map[string]error, error) {
+	machines, failed := f.Survey(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	var reasons []string
+	for _, n := range f.cluster.Nodes {
+		if err := failed[n.Name]; err != nil && !isUnreachable(err) {
+			reasons = append(reasons, err.Error())
+		}
+	}
+	reasons = append(reasons, Check(f.cluster, machines, supported)...)
+	if len(reasons) > 0 {
+		return nil, failed, &RefusedError{Reasons: reasons}
+	}
+	cp := f.cluster.ControlPlane().Name
+	if err := failed[cp]; err != nil {
+		return nil, failed, fmt.Errorf("nothing can be done without the control plane: %w", err)
+	}
+	site := &Site{Cluster: f.cluster, Machines: machines}
+	var err error
+	if site.Resolved, site.Members, err = f.resolve(ctx, machines); err != nil {
+		return nil, failed, err
+	}
+	return site, failed, nil
+}
+
+// isUnreachable says that a machine did not answer, which leaves the others
+// free; an answer that was wrong (another key, no right) stops everything.
+func isUnreachable(err error) bool {
+	var conn *host.ConnectError
+	return errors.As(err, &conn) && conn.Transient
+}
+
+// resolve returns the values fixed at the first up, and computes those that
+// are not fixed yet.
+func (f *Fleet) resolve(ctx context.Context, machines map[string]Machine) (Resolved, map[string]Member, error) {
+	c := f.cluster
+	var r Resolved
+	members := map[string]Member{}
+	for _, m := range machines {
+		if m.Identity != nil {
+			r.UID = m.Identity.UID
+		}
+	}
+	if machines[c.ControlPlane().Name].Kubeadm {
+		facts, err := f.Read(ctx, []Query{recordQuery})
+		if err != nil {
+			return r, nil, err
+		}
+		if live := recordQuery.In(facts); live != nil {
+			data, _ := live["data"].(map[string]any)
+			for key, v := range map[string]any{RecordCluster: &r, RecordMembers: &members} {
+				text, _ := data[key].(string)
+				if err := json.Unmarshal([]byte(text), v); err != nil {
+					return r, nil, fmt.Errorf("the cluster's record %s/%s is damaged (%s): %w", Namespace, Record, key, err)
+				}
+			}
+		}
+	}
+	if r.UID == "" {
+		r.UID = newUID()
+	}
+	version, err := kubernetesVersion(c.Kubernetes, r.Kubernetes)
+	if err != nil {
+		return r, nil, err
+	}
+	r.Kubernetes = version
+	if c.HDFS.Replication != 0 {
+		r.Replication = c.HDFS.Replication
+	} else if r.Replication == 0 {
+		r.Replication = c.DefaultReplication()
+	}
+	return r, members, nil
+}
+
+var recordQuery = LiveQuery{APIVersion: "v1", Kind: "ConfigMap", Namespace: Namespace, Name: Record}
+
+// kubernetesVersion is the exact version for what the inventory asks, given
+// what the cluster runs ("" before the first up).
+func kubernetesVersion(want, runs string) (string, error) {
+	exact := strings.Count(want, ".") == 2
+	switch {
+	case runs == "" && exact:
+		return want, nil
+	case runs == "":
+		if patches[want] == "" {
+			return "", &RefusedError{Reasons: []string{fmt.Sprintf("this nucspark has no patch release for Kubernetes %q; write an exact version, such as \"%s.1\"", want, want)}}
+		}
+		return patches[want], nil
+	case want == runs, !exact && strings.HasPrefix(runs, want+"."):
+		return runs, nil
+	}
+	return "", &RefusedError{Reasons: []string{fmt.Sprintf("the cluster runs Kubernetes %s and the inventory asks for %s; upgrades are not supported yet: write kubernetes = %q", runs, want, runs)}}
+}
+
+// newUID is a random UUID (RFC 9562, version 4).
+func newUID() string {
+	b := make([]byte, 16)
+	if _, err := rand.Read(b); err != nil {
+		panic(err) // the kernel's generator does not fail
+	}
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// Foreign returns the recorded members that the inventory does not name any
+// more: nothing is done to them without being asked.
+func (s *Site) Foreign() []string {
+	var names []string
+	for _, name := range sortedKeys(s.Members) {
+		if _, ok := s.Cluster.Node(name); !ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+

@@ -1,0 +1,64 @@
+package provision
+
+import "nucspark.io/nucspark/inventory"
+
+// Namespace holds every Kubernetes object that nucspark makes, unless it must
+// live elsewhere.
+const Namespace = "nucspark"
+
+// Field manager and value of the label app.kubernetes.io/managed-by.
+const Manager = "nucspark"
+
+// Directory of nucspark on every node, owned by root, 0700.
+const StateDir = "/var/lib/nucspark"
+
+// System users of the data platform. The ids lie in the range of system users
+// that Debian's adduser hands out last (it counts down from 999), so that they
+// are free on an ordinary machine; a node on which another name holds one of
+// them is refused. The same ids run in the pods.
+const (
+	HDFSUser  = "hdfs"
+	HDFSUID   = 870
+	SparkUser = "spark"
+	SparkUID  = 871
+)
+
+// Site is all that steps are made from.
+type Site struct {
+	Cluster  *inventory.Cluster
+	Machines map[string]Machine // by node name; only nodes that answered
+	Resolved Resolved
+	Members  map[string]Member // as recorded in the cluster, by node name; empty before the first up
+}
+
+// Resolved holds the values that were computed at the first up and stay as
+// they are until the inventory changes them: adding a node changes nothing on
+// the others.
+type Resolved struct {
+	UID         string `json:"uid"`         // of the cluster, a UUID
+	Kubernetes  string `json:"kubernetes"`  // "1.36.3"
+	Replication int    `json:"replication"` // of HDFS
+}
+
+// Reachable returns the nodes that answered, in the order of the inventory.
+// Steps are made for these only.
+func (s *Site) Reachable() []*inventory.Node {
+	var nodes []*inventory.Node
+	for i := range s.Cluster.Nodes {
+		if _, ok := s.Machines[s.Cluster.Nodes[i].Name]; ok {
+			nodes = append(nodes, &s.Cluster.Nodes[i])
+		}
+	}
+	return nodes
+}
+
+// Missing returns the nodes that did not answer.
+func (s *Site) Missing() []*inventory.Node {
+	var nodes []*inventory.Node
+	for i := range s.Cluster.Nodes {
+		if _, ok := s.Machines[s.Cluster.Nodes[i].Name]; !ok {
+			nodes = append(nodes, &s.Cluster.Nodes[i])
+		}
+	}
+	return nodes
+}
