@@ -111,7 +111,9 @@ func diagnose(src []byte, rng hcl.Range, hide bool) Diagnostic {
 	line := string(src[first:last])
 	hidden := secrets(line)
 	if hide {
-		hidden = slices.DeleteFunc(hidden, func(h span) bool { return h.to > start-first })
+		for i := range hidden {
+			hidden[i] = span{min(hidden[i].from, start-first), min(hidden[i].to, start-first)}
+		}
 		hidden = append(hidden, span{start - first, len(line)})
 	}
 	d.before = shortenLeft(show(line, 0, start-first, hidden))

@@ -5,17 +5,22 @@ import "fmt"
 const sensitive = "(sensitive)"
 
 // NewSecret wraps a value that must not be shown.
-func NewSecret(value string) Secret { return Secret{value} }
+func NewSecret(value string) Secret { return Secret{&value} }
 
 // Reveal gives the value. Its callers are the places to look at when asking
 // where a password can end.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // IsZero tells that there is no value.
-func (s Secret) IsZero() bool { return s.value == "" }
+func (s Secret) IsZero() bool { return s.Reveal() == "" }
 
 // Equal compares the values.
-func (s Secret) Equal(t Secret) bool { return s.value == t.value }
+func (s Secret) Equal(t Secret) bool { return s.Reveal() == t.Reveal() }
 
 func (s Secret) String() string               { return sensitive }
 func (s Secret) GoString() string             { return sensitive }

@@ -180,5 +180,6 @@ type Executor struct {
 }
 
 // Secret is a string that never shows itself: it prints as "(sensitive)" by
-// every verb and encoding. Reveal gives the value.
-type Secret struct{ value string }
+// every verb and encoding. Reveal gives the value. It is kept behind a pointer
+// because package fmt looks into unexported fields without asking.
+type Secret struct{ value *string }
