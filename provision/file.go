@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -17,8 +18,8 @@ type File struct {
 	Path      string
 	Content   []byte
 	Mode      fs.FileMode // permission bits
-	Owner     string      // default root
-	Group     string      // default root
+	Owner     string      // name or number; default root
+	Group     string      // name or number; default root
 	Sensitive bool        // neither its content nor a diff of it is shown, and its old body is not kept
 }
 
@@ -37,7 +38,7 @@ func (s File) Diff(f Facts) ([]Change, error) {
 		}
 		sum := sha256.Sum256(s.Content)
 		sameBody := is.SHA256 == hex.EncodeToString(sum[:])
-		if sameBody && is.Mode.Perm() == s.Mode.Perm() && is.Owner == s.owner() && is.Group == s.group() {
+		if sameBody && is.Mode.Perm() == s.Mode.Perm() && is.ownedBy(s.owner(), s.group()) {
 			return nil, nil
 		}
 		c.Action = Update
@@ -55,6 +56,11 @@ func (s File) Apply(ctx context.Context, env *Env, _ []Change) error {
 		Path: s.Path, Content: s.Content, Mode: s.Mode.Perm(), Owner: s.owner(), Group: s.group(),
 		Sensitive: s.Sensitive, Before: is,
 	})
+}
+
+// ownedBy compares owner and group, each a name or a number.
+func (f FileFact) ownedBy(owner, group string) bool {
+	return (f.Owner == owner || strconv.Itoa(f.UID) == owner) && (f.Group == group || strconv.Itoa(f.GID) == group)
 }
 
 func (s File) owner() string { return orRoot(s.Owner) }
@@ -97,8 +103,8 @@ type Directory struct {
 	Base
 	Path  string
 	Mode  fs.FileMode
-	Owner string // default root
-	Group string // default root
+	Owner string // name or number; default root
+	Group string // name or number; default root
 }
 
 func (s Directory) query() FileQuery { return FileQuery{Node: s.Node, Path: s.Path} }
@@ -111,7 +117,7 @@ func (s Directory) Diff(f Facts) ([]Change, error) {
 		if !is.Mode.IsDir() {
 			return nil, fmt.Errorf("%s on %s is a %s, not a directory; move it away and run again", s.Path, s.Node, fileType(is.Mode))
 		}
-		if is.Mode.Perm() == s.Mode.Perm() && is.Owner == orRoot(s.Owner) && is.Group == orRoot(s.Group) {
+		if is.Mode.Perm() == s.Mode.Perm() && is.ownedBy(orRoot(s.Owner), orRoot(s.Group)) {
 			return nil, nil
 		}
 		c.Action, c.Old = Update, describeFile(is.Mode, is.Owner, is.Group, -1)

@@ -149,4 +149,3 @@ func (s *Site) Foreign() []string {
 	}
 	return names
 }
-

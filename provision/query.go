@@ -64,6 +64,7 @@ type FileFact struct {
 	Exists       bool
 	Mode         fs.FileMode // type and permission bits
 	Owner, Group string      // names, or numbers where there is no name
+	UID, GID     int
 	Size         int64
 	Modified     time.Time
 	SHA256       string // hex; regular files only

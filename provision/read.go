@@ -57,7 +57,7 @@ func questions(queries []Query, mark string) string {
 	section := func(name string) { fmt.Fprintf(&b, "printf '\\n%%s %%s\\n' %s %s\n", mark, Quote(name)) }
 	if len(paths) > 0 {
 		section("stat")
-		fmt.Fprintf(&b, "stat -c '%%f|%%U|%%G|%%s|%%y|%%n' -- %s 2>/dev/null\n", quoteAll(paths))
+		fmt.Fprintf(&b, "stat -c '%%f|%%U|%%u|%%G|%%g|%%s|%%y|%%n' -- %s 2>/dev/null\n", quoteAll(paths))
 		section("sums")
 		fmt.Fprintf(&b, "for f in %s; do [ ! -f \"$f\" ] || [ -L \"$f\" ] || sha256sum -- \"$f\"; done 2>/dev/null\n", quoteAll(paths))
 	}
@@ -233,17 +233,26 @@ func answers(queries []Query, mark, out string) (map[string]any, error) {
 func parseStat(stat, sums string) map[string]FileFact {
 	files := map[string]FileFact{}
 	for _, l := range strings.Split(stat, "\n") {
-		f := strings.SplitN(l, "|", 6)
-		if len(f) != 6 {
+		f := strings.SplitN(l, "|", 8)
+		if len(f) != 8 {
 			continue
 		}
 		raw, err := strconv.ParseUint(f[0], 16, 32)
 		if err != nil {
 			continue
 		}
-		size, _ := strconv.ParseInt(f[3], 10, 64)
-		modified, _ := time.Parse("2006-01-02 15:04:05.999999999 -0700", f[4])
-		files[f[5]] = FileFact{Exists: true, Mode: unixMode(uint32(raw)), Owner: f[1], Group: f[2], Size: size, Modified: modified}
+		is := FileFact{Exists: true, Mode: unixMode(uint32(raw)), Owner: f[1], Group: f[3]}
+		is.UID, _ = strconv.Atoi(f[2])
+		is.GID, _ = strconv.Atoi(f[4])
+		if is.Owner == "UNKNOWN" {
+			is.Owner = f[2]
+		}
+		if is.Group == "UNKNOWN" {
+			is.Group = f[4]
+		}
+		is.Size, _ = strconv.ParseInt(f[5], 10, 64)
+		is.Modified, _ = time.Parse("2006-01-02 15:04:05.999999999 -0700", f[6])
+		files[f[7]] = is
 	}
 	for _, l := range strings.Split(sums, "\n") {
 		sum, path, ok := strings.Cut(l, "  ")

@@ -6,9 +6,6 @@ import "nucspark.io/nucspark/inventory"
 // live elsewhere.
 const Namespace = "nucspark"
 
-// Field manager and value of the label app.kubernetes.io/managed-by.
-const Manager = "nucspark"
-
 // Directory of nucspark on every node, owned by root, 0700.
 const StateDir = "/var/lib/nucspark"
 

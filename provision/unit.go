@@ -13,6 +13,9 @@ type Unit struct {
 	Base
 	Unit  string   // "containerd.service"
 	Files []string // configuration that it reads only when it starts
+	// EnabledOnly leaves out that it runs: it starts at boot, and whether it
+	// can now is decided by a later step.
+	EnabledOnly bool
 }
 
 func (s Unit) query() UnitQuery { return UnitQuery{Node: s.Node, Name: s.Unit} }
@@ -28,6 +31,12 @@ func (s Unit) Reads() []Query {
 func (s Unit) Diff(f Facts) ([]Change, error) {
 	is := s.query().In(f)
 	old := fmt.Sprintf("%s (%s), %s", is.Active, is.Sub, is.Enabled)
+	if s.EnabledOnly {
+		if is.Load == "loaded" && enabled(is.Enabled) {
+			return nil, nil
+		}
+		return []Change{{Kind: "unit", Key: s.Unit, Action: Update, Old: is.Enabled, New: "enabled"}}, nil
+	}
 	switch {
 	case is.Load == "" || is.Load == "not-found":
 		return []Change{{Kind: "unit", Key: s.Unit, Action: Start, New: "enabled and running"}}, nil
@@ -48,11 +57,15 @@ func (s Unit) Diff(f Facts) ([]Change, error) {
 func (s Unit) Apply(ctx context.Context, env *Env, c []Change) error {
 	is := s.query().In(env.Facts())
 	before := strings.TrimSpace(is.Load + " " + is.Active + " " + is.Enabled)
+	u := Quote(s.Unit)
+	if s.EnabledOnly {
+		return env.Node(s.Node).Change(ctx, Entry{Kind: "unit", Key: s.Unit, Before: before, After: "enabled"},
+			"systemctl daemon-reload && systemctl unmask -- "+u+" && systemctl enable -- "+u)
+	}
 	verb := "start"
 	if c[0].Action == Restart {
 		verb = "restart"
 	}
-	u := Quote(s.Unit)
 	script := "systemctl daemon-reload && systemctl unmask -- " + u + " && systemctl enable -- " + u + " && systemctl " + verb + " -- " + u +
 		" || { code=$?; journalctl --no-pager -n 20 -u " + u + " >&2; exit $code; }"
 	return env.Node(s.Node).Change(ctx, Entry{Kind: "unit", Key: s.Unit, Before: before, After: "active enabled"}, script)

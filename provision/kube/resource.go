@@ -73,19 +73,31 @@ func lookup(apiVersion, kind string) (schema.GroupVersionResource, bool, error) 
 	return gv.WithResource(r.plural), r.namespaced, err
 }
 
+// ManagedBy is the label that everything made by nucspark carries.
+const ManagedBy = "app.kubernetes.io/managed-by"
+
 // Object is the JSON form of an apply configuration of client-go, or of any
-// other value that marshals into a JSON object. Whole numbers become int64.
-func Object(config any) (map[string]any, error) {
+// other value that marshals into a JSON object, with the label [ManagedBy].
+// Whole numbers become int64. It panics on what is no object: a mistake in the
+// program, not in its input.
+func Object(config any) map[string]any {
 	b, err := json.Marshal(config)
 	if err != nil {
-		return nil, err
+		panic(err)
 	}
 	var o map[string]any
 	if err := k8sjson.Unmarshal(b, &o); err != nil {
-		return nil, err
+		panic(err)
 	}
-	if o == nil {
-		return nil, fmt.Errorf("%T is no object", config)
+	meta, ok := o["metadata"].(map[string]any)
+	if !ok {
+		panic(fmt.Sprintf("%T has no metadata", config))
 	}
-	return o, nil
+	labels, _ := meta["labels"].(map[string]any)
+	if labels == nil {
+		labels = map[string]any{}
+		meta["labels"] = labels
+	}
+	labels[ManagedBy] = Manager
+	return o
 }

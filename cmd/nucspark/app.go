@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/term"
+
+	"nucspark.io/nucspark/inventory"
+	"nucspark.io/nucspark/provision"
+	"nucspark.io/nucspark/provision/host"
+)
+
+// App is what all commands share: the streams, the inventory's path, and the
+// way to the machines. Results go to Out; progress, questions and diagnostics
+// go to Err.
+type App struct {
+	File              string // of the inventory
+	AcceptNewHostKeys bool
+
+	In  io.Reader
+	Out io.Writer
+	Err io.Writer
+
+	asking sync.Mutex // one question at a time
+}
+
+// Load reads the inventory and shows its warnings.
+func (a *App) Load() (*inventory.Cluster, error) {
+	c, err := inventory.Load(a.File)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range c.Warnings {
+		fmt.Fprintln(a.Err, w)
+	}
+	return c, nil
+}
+
+// Connect returns the machines of a cluster. They are dialled when they are
+// first needed.
+func (a *App) Connect(_ context.Context, c *inventory.Cluster) (*provision.Fleet, error) {
+	known := c.SSH.KnownHosts
+	if known == "" {
+		dir, err := stateDir()
+		if err != nil {
+			return nil, err
+		}
+		known = filepath.Join(dir, "known_hosts")
+	}
+	return provision.NewFleet(c, func(ctx context.Context, n *inventory.Node) (provision.Remote, error) {
+		return host.Dial(ctx, host.Options{
+			Name: n.Name, Address: net.JoinHostPort(n.Address.String(), strconv.Itoa(n.Port)),
+			User: c.SSH.User, KeyFile: c.SSH.PrivateKey, Password: c.SSH.Password, SudoPassword: c.SSH.SudoPassword,
+			HostKey: n.HostKey, KnownHosts: known, AcceptNewHostKey: a.acceptHostKey, Passphrase: a.passphrase,
+			ConnectTimeout: c.SSH.ConnectTimeout, IdleTimeout: c.SSH.IdleTimeout,
+		})
+	}), nil
+}
+
+// stateDir is where nucspark keeps what belongs to this user: pinned host
+// keys and logs of runs (XDG base directory specification).
+func stateDir() (string, error) {
+	if d := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(d) {
+		return filepath.Join(d, "nucspark"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(home, ".local", "state", "nucspark"), nil
+}
+
+func (a *App) acceptHostKey(_ context.Context, node, fingerprint string) (bool, error) {
+	a.asking.Lock()
+	defer a.asking.Unlock()
+	if a.AcceptNewHostKeys {
+		fmt.Fprintf(a.Err, "%s: new host key %s accepted\n", node, fingerprint)
+		return true, nil
+	}
+	if !a.interactive() {
+		return false, nil
+	}
+	return a.ask(fmt.Sprintf("%s shows the host key %s for the first time.\nCompare it with ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub on the machine. Trust it?", node, fingerprint))
+}
+
+func (a *App) passphrase(_ context.Context, file string) ([]byte, error) {
+	a.asking.Lock()
+	defer a.asking.Unlock()
+	f, ok := a.In.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil, fmt.Errorf("the key %s has a passphrase and there is no terminal to ask for it; add it to the agent with ssh-add", file)
+	}
+	fmt.Fprintf(a.Err, "Passphrase of %s: ", file)
+	defer fmt.Fprintln(a.Err)
+	return term.ReadPassword(int(f.Fd()))
+}
+
+// interactive says whether there is somebody to answer.
+func (a *App) interactive() bool { return isTerminal(a.In) && isTerminal(a.Err) }
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// ask puts a question that is answered with yes or no; anything but yes is no.
+func (a *App) ask(question string) (bool, error) {
+	fmt.Fprint(a.Err, question+" [y/N] ")
+	line, err := bufio.NewReader(a.In).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return false, err
+	}
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes":
+		return true, nil
+	}
+	return false, nil
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nucspark.io/nucspark/provision"
+	"nucspark.io/nucspark/tui"
+)
+
+func newUpCommand(app *App) *cobra.Command {
+	var yes bool
+	var progress string
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Make the machines agree with the inventory",
+		Long: `up compares the machines with the inventory, shows what it would change, asks,
+and changes it. Run it as often as you like: where nothing differs it changes
+nothing and restarts nothing. A run that was interrupted is finished by the
+next one.
+
+The first Ctrl-C lets the running steps finish and starts nothing new; the
+second one cancels them.`,
+		Example: `  nucspark up
+  nucspark up -f lab.hcl --yes
+  nucspark up --yes --progress=json > events.jsonl`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			mode, err := tui.ParseMode(progress)
+			if err != nil {
+				return &usageError{err}
+			}
+			return up(cmd.Context(), app, yes, mode)
+		},
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask before ordinary changes")
+	cmd.Flags().StringVar(&progress, "progress", "auto", "how progress is shown: auto, tui, plain, json or quiet; json goes to standard output")
+	return cmd
+}
+
+func up(ctx context.Context, app *App, yes bool, mode tui.Mode) error {
+	started := time.Now()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop, release := interrupts(app.Err, cancel)
+	defer release()
+
+	s, err := app.survey(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.fleet.Close()
+	p, err := s.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if p.Changes() == 0 && len(p.Errors()) == 0 {
+		if mode != tui.JSON {
+			writePlan(app.Out, p, s.notes())
+		}
+		if err := s.unreachable(); err != nil {
+			return err
+		}
+		if mode != tui.JSON && mode != tui.Quiet {
+			fmt.Fprintf(app.Err, "%s: %d nodes agree with %s (%.1f s)\n", s.cluster.Name, len(s.site.Machines), s.cluster.File, time.Since(started).Seconds())
+		}
+		return nil
+	}
+	if !yes {
+		writePlan(app.Err, p, s.notes())
+		if !app.interactive() {
+			return &ExitError{Code: exitBad, Err: errors.New("there is no terminal to ask for consent; add --yes to go on without asking")}
+		}
+		ok, err := app.ask("Make these changes?")
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return &ExitError{Code: exitBad, Err: errors.New("nothing was changed")}
+		}
+	} else {
+		for _, n := range s.notes() {
+			fmt.Fprintln(app.Err, "! "+n)
+		}
+	}
+	return carryOut(ctx, app, s, p, mode, stop)
+}
+
+// carryOut runs a plan under the lock of every node, with progress and a
+// summary.
+func carryOut(ctx context.Context, app *App, s *surveyed, p *provision.Plan, mode tui.Mode, stop <-chan struct{}) error {
+	id := time.Now().UTC().Format("20060102T150405Z")
+	var nodes []string
+	for _, n := range s.site.Reachable() {
+		nodes = append(nodes, n.Name)
+	}
+	lock, err := s.fleet.Acquire(ctx, id, nodes)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	log, path, err := openRunLog(id)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+
+	display, err := tui.New(mode, tui.Options{In: app.In, Out: app.Out, Err: app.Err, Cluster: s.cluster.Name, Log: log, LogPath: path, Retry: retryCommand(app)})
+	if err != nil {
+		return err
+	}
+	_, err = provision.Run(ctx, s.fleet, s.site, p, provision.Options{ID: id, Events: display.Event, Check: lock.Check, Stop: stop})
+	display.Close()
+	if err != nil {
+		if errors.Is(err, context.Canceled) {
+			return &ExitError{Code: exitInterrupted, Err: fmt.Errorf("interrupted; what was begun is finished by running it again: %s", retryCommand(app))}
+		}
+		return &ExitError{Code: exitFailed} // the summary said why
+	}
+	return s.unreachable()
+}
+
+func retryCommand(app *App) string {
+	if app.File == "cluster.hcl" {
+		return "nucspark up"
+	}
+	return "nucspark up -f " + app.File
+}
+
+// openRunLog makes the file that keeps every event of a run.
+func openRunLog(id string) (io.WriteCloser, string, error) {
+	dir, err := stateDir()
+	if err != nil {
+		return nil, "", err
+	}
+	dir = filepath.Join(dir, "runs")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, "", err
+	}
+	path := filepath.Join(dir, id+".jsonl")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	return f, path, err
+}
+
+// interrupts turns the first Ctrl-C into a request to stop after the running
+// steps, and the second into a cancellation.
+func interrupts(w io.Writer, cancel context.CancelFunc) (stop <-chan struct{}, release func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	asked := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-done:
+				return
+			case <-signals:
+			}
+			if n == 0 {
+				fmt.Fprintln(w, "\nStopping: the running steps are finished, nothing new is started. Ctrl-C again cancels them.")
+				close(asked)
+				continue
+			}
+			cancel()
+			return
+		}
+	}()
+	return asked, func() { signal.Stop(signals); close(done) }
+}

@@ -1,0 +1,152 @@
+package nfs
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"nucspark.io/nucspark/inventory"
+	"nucspark.io/nucspark/provision"
+)
+
+// ExportsFile is nucspark's own list beside /etc/exports, which belongs to the
+// machine's owner.
+const ExportsFile = "/etc/exports.d/nucspark.exports"
+
+// GaneshaFile is the configuration of nfs-ganesha's unit.
+const GaneshaFile = "/etc/ganesha/ganesha.conf"
+
+type baseFunc func(name string, after ...string) provision.Base
+
+// kernelSteps serve with the kernel's server.
+func kernelSteps(c *inventory.Cluster, n *inventory.Node, base baseFunc) []provision.Step {
+	name := func(s string) string { return n.Name + "/nfs/" + s }
+	return []provision.Step{
+		provision.Packages{Base: base("packages", name("client")), Packages: []provision.Package{{Name: "nfs-kernel-server"}}},
+		provision.Directory{Base: base("exports.d", name("packages")), Path: "/etc/exports.d", Mode: 0o755},
+		provision.File{Base: base("exports", name("exports.d"), name("directory")), Path: ExportsFile, Content: exports(c, n), Mode: 0o644},
+		provision.Unit{Base: base("unit", name("exports")), Unit: "nfs-server.service"},
+		exported{Base: base("server", name("unit")), cluster: c, node: n},
+	}
+}
+
+// exports is the list of one directory, for the nodes' addresses only.
+func exports(c *inventory.Cluster, n *inventory.Node) []byte {
+	var b strings.Builder
+	b.WriteString("# Written by nucspark from the inventory; changes are overwritten.\n")
+	// exports(5): a path in double quotes may hold spaces, octal escapes stand
+	// for what else could be misread.
+	b.WriteString(`"` + strings.NewReplacer(`"`, `\042`, `\`, `\134`, "#", `\043`).Replace(n.NFS.Export) + `"`)
+	for _, client := range c.Nodes {
+		fmt.Fprintf(&b, " %s(rw,sync,no_subtree_check,root_squash)", client.Address)
+	}
+	b.WriteString("\n")
+	return []byte(b.String())
+}
+
+// exported is a step: the running server exports the directory to every node,
+// as exportfs tells it.
+type exported struct {
+	provision.Base
+	cluster *inventory.Cluster
+	node    *inventory.Node
+}
+
+func (s exported) query() provision.OutputQuery {
+	return provision.OutputQuery{Node: s.Node, What: provision.Exports}
+}
+
+func (s exported) Reads() []provision.Query { return []provision.Query{s.query()} }
+
+func (s exported) Diff(f provision.Facts) ([]provision.Change, error) {
+	have := map[string]bool{}
+	for _, line := range strings.Split(s.query().In(f).Output, "\n") {
+		// "/srv/nfs  192.168.1.11(rw,…)", the blanks of a path as \040
+		dir, client, _ := strings.Cut(line, " ")
+		client, _, _ = strings.Cut(strings.TrimSpace(client), "(")
+		if strings.ReplaceAll(dir, `\040`, " ") == s.node.NFS.Export {
+			have[client] = true
+		}
+	}
+	var missing []string
+	for _, n := range s.cluster.Nodes {
+		if !have[n.Address.String()] {
+			missing = append(missing, n.Address.String())
+		}
+		delete(have, n.Address.String())
+	}
+	if len(missing) == 0 && len(have) == 0 {
+		return nil, nil
+	}
+	return []provision.Change{{Kind: "export", Key: s.node.NFS.Export, Action: provision.Update,
+		New: fmt.Sprintf("exported to %d nodes", len(s.cluster.Nodes))}}, nil
+}
+
+func (s exported) Apply(ctx context.Context, env *provision.Env, _ []provision.Change) error {
+	return env.Node(s.Node).Change(ctx, provision.Entry{Kind: "export", Key: s.node.NFS.Export, After: "exported"}, "exportfs -ra")
+}
+
+// ganeshaSteps serve with nfs-ganesha, for kernels without a server.
+func ganeshaSteps(c *inventory.Cluster, n *inventory.Node, base baseFunc) []provision.Step {
+	name := func(s string) string { return n.Name + "/nfs/" + s }
+	packages := []provision.Package{{Name: "nfs-ganesha"}, {Name: "nfs-ganesha-vfs"}}
+	before := []string{name("config"), name("directory")}
+	steps := []provision.Step{}
+	if version3(c) {
+		// NFSv3 clients find the server's ports through rpcbind, which must
+		// run before it.
+		packages = append(packages, provision.Package{Name: "rpcbind"})
+		steps = append(steps, provision.Unit{Base: base("rpcbind", name("packages")), Unit: "rpcbind.service"})
+		before = append(before, name("rpcbind"))
+	}
+	return append(steps,
+		provision.Packages{Base: base("packages", name("client")), Packages: packages},
+		provision.File{Base: base("config", name("packages")), Path: GaneshaFile, Content: ganeshaConfig(c, n), Mode: 0o644},
+		provision.Unit{Base: base("server", before...), Unit: "nfs-ganesha.service", Files: []string{GaneshaFile}})
+}
+
+// version3 says that clients speak NFSv3, which needs more open ports.
+func version3(c *inventory.Cluster) bool { return strings.HasPrefix(c.NFS.Version, "3") }
+
+// ganeshaConfig names the nodes as only clients and squashes root.
+func ganeshaConfig(c *inventory.Cluster, n *inventory.Node) []byte {
+	protocols := "4"
+	if version3(c) {
+		protocols = "3, 4"
+	}
+	var clients []string
+	for _, client := range c.Nodes {
+		clients = append(clients, client.Address.String())
+	}
+	dir := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(n.NFS.Export) + `"`
+	return []byte(fmt.Sprintf(`# Written by nucspark from the inventory; changes are overwritten.
+NFS_CORE_PARAM {
+    Protocols = %[1]s;
+    NFS_Port = 2049;
+    MNT_Port = 20048;
+    Enable_NLM = false;
+    Enable_RQUOTA = false;
+    Enable_UDP = false;
+}
+NFSV4 {
+    Graceless = true;
+    RecoveryBackend = fs;
+}
+EXPORT {
+    Export_Id = 1;
+    Path = %[2]s;
+    Pseudo = %[2]s;
+    Access_Type = None;
+    Squash = root_squash;
+    SecType = sys;
+    Transports = TCP;
+    Protocols = %[1]s;
+    CLIENT {
+        Clients = %[3]s;
+        Access_Type = RW;
+        Squash = root_squash;
+    }
+    FSAL { Name = VFS; }
+}
+`, protocols, dir, strings.Join(clients, ", ")))
+}

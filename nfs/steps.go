@@ -1,0 +1,96 @@
+package nfs
+
+import (
+	"fmt"
+	"path"
+	"strconv"
+	"time"
+
+	"nucspark.io/nucspark/inventory"
+	"nucspark.io/nucspark/provision"
+)
+
+// Steps returns what makes the exports and volumes true. The order on a node
+// is packages, directory, export list, server; the volumes follow when the
+// cluster is there.
+func Steps(site *provision.Site) []provision.Step {
+	c := site.Cluster
+	if len(c.Exporters()) == 0 {
+		return []provision.Step{provision.Milestone{Name: provision.NFSVolumes}}
+	}
+	var steps []provision.Step
+	for _, n := range site.Reachable() {
+		base := func(name string, after ...string) provision.Base {
+			return provision.Base{Name: n.Name + "/nfs/" + name, Node: n.Name, After: after}
+		}
+		steps = append(steps, provision.Packages{Base: base("client", provision.NodeBase(n.Name)),
+			Packages: []provision.Package{{Name: "nfs-common"}}})
+		if n.NFS == nil {
+			continue
+		}
+		steps = append(steps, provision.Directory{Base: base("directory", provision.NodeBase(n.Name)), Path: n.NFS.Export, Mode: 0o755})
+		if serverOf(site, n) == ganesha {
+			steps = append(steps, ganeshaSteps(c, n, base)...)
+		} else {
+			steps = append(steps, kernelSteps(c, n, base)...)
+		}
+	}
+	return append(steps, volumeSteps(site)...)
+}
+
+// Servers of NFS.
+const (
+	kernel  = "kernel"
+	ganesha = "ganesha"
+)
+
+// serverOf is the server of a node: what the inventory says, else the kernel's
+// where there is one.
+func serverOf(site *provision.Site, n *inventory.Node) string {
+	switch {
+	case n.NFS.Server != "":
+		return n.NFS.Server
+	case site.Machines[n.Name].NFSD:
+		return kernel
+	}
+	return ganesha
+}
+
+func volumeSteps(site *provision.Site) []provision.Step {
+	c := site.Cluster
+	var steps []provision.Step
+	var made []string
+	var claims []provision.Query
+	for _, v := range c.Volumes {
+		n, ok := c.Node(v.Node)
+		if _, here := site.Machines[v.Node]; !ok || !here {
+			continue // the node does not answer; its volumes stay as they are
+		}
+		dir := n.Name + "/nfs/volume/" + v.Name
+		steps = append(steps, provision.Directory{
+			Base: provision.Base{Name: dir, Node: n.Name, After: []string{n.Name + "/nfs/directory"}},
+			Path: path.Join(n.NFS.Export, v.Name), Mode: modeOf(v), Owner: strconv.Itoa(v.UID), Group: strconv.Itoa(v.GID),
+		})
+		pv := "cluster/nfs/volume/" + v.Name
+		claim := "cluster/nfs/claim/" + v.Name
+		steps = append(steps,
+			provision.KubeObject{Base: provision.Base{Name: pv, After: []string{dir, n.Name + "/nfs/server", provision.NamespaceReady}}, Object: persistentVolume(c, n, v)},
+			provision.KubeObject{Base: provision.Base{Name: claim, After: []string{pv}}, Object: claimOf(v)})
+		made = append(made, claim)
+		claims = append(claims, claimQuery(v))
+	}
+	steps = append(steps, provision.WaitFor{
+		Base: provision.Base{Name: "cluster/nfs/bound", After: append(made, provision.NamespaceReady)},
+		Key:  "every claim is bound", Queries: claims, Bound: 2 * time.Minute,
+		Hint: "nucspark kubectl -- -n nucspark describe pvc says why",
+		Missing: func(f provision.Facts) string {
+			for _, q := range claims {
+				if phase := phaseOf(q.(provision.LiveQuery).In(f)); phase != "Bound" {
+					return fmt.Sprintf("the claim %s is %s", q.(provision.LiveQuery).Name, phase)
+				}
+			}
+			return ""
+		},
+	})
+	return append(steps, provision.Milestone{Name: provision.NFSVolumes, After: []string{"cluster/nfs/bound"}})
+}

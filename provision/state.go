@@ -1,0 +1,128 @@
+package provision
+
+import (
+	"sort"
+	"time"
+)
+
+// Status is where a step is.
+type Status string
+
+// The states of a step.
+const (
+	StatusWaiting Status = "waiting"
+	StatusRunning Status = "running"
+	StatusDone    Status = "done"
+	StatusFailed  Status = "failed"
+	StatusBlocked Status = "blocked"
+)
+
+// StepState is what the events so far say of one step.
+type StepState struct {
+	StepSummary
+	Status  Status
+	Started time.Time
+	Elapsed time.Duration
+	Changes []Change // made
+	Error   *Failure
+	Blocked string // the step whose failure keeps this one
+	Attempt int
+	Line    string // the latest line of output
+	Done    int64
+	Total   int64
+	Unit    string
+}
+
+// State is what the events so far say of a run. Every display is made from it.
+// The zero value is ready.
+type State struct {
+	Run     string
+	Steps   []*StepState // in the order of the plan
+	Started time.Time
+	Ended   time.Time // zero while it runs
+	Error   *Failure
+
+	byID map[string]*StepState
+}
+
+// Apply takes one event in. Events of steps that the run did not announce are
+// ignored.
+func (s *State) Apply(e Event) {
+	switch e.Kind {
+	case RunStarted:
+		*s = State{Run: e.Run, Started: e.Time, byID: map[string]*StepState{}}
+		for _, sum := range e.Steps {
+			st := &StepState{StepSummary: sum, Status: StatusWaiting}
+			s.Steps = append(s.Steps, st)
+			s.byID[sum.ID] = st
+		}
+		return
+	case RunDone:
+		s.Ended, s.Error = e.Time, e.Error
+		return
+	}
+	st := s.byID[e.Step]
+	if st == nil {
+		return
+	}
+	switch e.Kind {
+	case StepStarted:
+		st.Status, st.Started = StatusRunning, e.Time
+	case StepLog:
+		st.Line = e.Line
+	case StepProgress:
+		st.Done, st.Total, st.Unit, st.Line = e.Done, e.Total, e.Unit, e.Line
+	case StepRetried:
+		st.Attempt, st.Line = e.Attempt, e.Error.Message
+	case StepDone:
+		st.Status, st.Changes, st.Elapsed = StatusDone, e.Changes, e.Elapsed
+	case StepFailed:
+		st.Status, st.Error, st.Elapsed = StatusFailed, e.Error, e.Elapsed
+	case StepBlocked:
+		st.Status, st.Blocked = StatusBlocked, e.Line
+	}
+}
+
+// Planned counts the steps that had changes when the run started.
+func (s *State) Planned() int {
+	n := 0
+	for _, st := range s.Steps {
+		if st.StepSummary.Changes > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Failed returns the steps that failed, in the order of the plan.
+func (s *State) Failed() []*StepState { return s.with(StatusFailed) }
+
+// Running returns the steps that run now.
+func (s *State) Running() []*StepState { return s.with(StatusRunning) }
+
+func (s *State) with(status Status) []*StepState {
+	var found []*StepState
+	for _, st := range s.Steps {
+		if st.Status == status {
+			found = append(found, st)
+		}
+	}
+	return found
+}
+
+// Nodes returns the places of the run by name, the cluster ("") last.
+func (s *State) Nodes() []string {
+	seen := map[string]bool{}
+	var nodes []string
+	for _, st := range s.Steps {
+		if !seen[st.Node] && st.Node != "" {
+			nodes = append(nodes, st.Node)
+		}
+		seen[st.Node] = true
+	}
+	sort.Strings(nodes)
+	if seen[""] {
+		nodes = append(nodes, "")
+	}
+	return nodes
+}
