@@ -59,3 +59,10 @@ func (s *Site) Missing() []*inventory.Node {
 	}
 	return nodes
 }
+
+// ControlPlaneEndpoint is the host name under which every node knows the
+// control plane. It stays the same whatever machine that is; each node finds it
+// in its /etc/hosts.
+func ControlPlaneEndpoint(cluster string) string {
+	return "control-plane." + cluster + ".nucspark.internal"
+}
