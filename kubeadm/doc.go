@@ -1,0 +1,23 @@
+// Package kubeadm makes Kubernetes of machines that have its packages: a
+// control plane, workers that joined it, a pod network, and the record of what
+// the cluster is.
+//
+// The control plane is made once by kubeadm init from one configuration file
+// that stays at /etc/kubernetes/nucspark/kubeadm.yaml. The file beside it,
+// init.state, says how far that came. An init that was interrupted is taken
+// up again with the keys and the data that are there; it starts over only
+// where etcd never held anything. A control plane that was finished and whose
+// files are gone stops the run: it is never made anew over what was there.
+//
+// A worker joins by a token of its own that lives for minutes, knows the
+// control plane by the hash of its certificate authority, which is read over
+// SSH, and gives the token back. Tokens that an interrupted run left are
+// deleted before the next join.
+//
+// Pods talk through flannel: by routes where all machines are in one network,
+// else through VXLAN where there is a router between them.
+//
+// Everything in the cluster is applied server-side, and the labels of the
+// nodes say what runs where: nucspark.io/hdfs, nucspark.io/nfs and
+// nucspark.io/spark.
+package kubeadm

@@ -1,0 +1,114 @@
+package kubeadm
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	core "k8s.io/client-go/applyconfigurations/core/v1"
+
+	"nucspark.io/nucspark/inventory"
+	"nucspark.io/nucspark/provision"
+	"nucspark.io/nucspark/provision/kube"
+)
+
+// Labels of nodes. Their value is "true".
+const (
+	labelHDFS  = "nucspark.io/hdfs"
+	labelNFS   = "nucspark.io/nfs"
+	labelSpark = "nucspark.io/spark"
+)
+
+// How long to wait for what starts by itself.
+const (
+	apiBound     = 5 * time.Minute
+	networkBound = 15 * time.Minute // images may still have to be pulled
+)
+
+// Steps makes a cluster of the machines that answered. The control plane is
+// one of them.
+func Steps(site *provision.Site) []provision.Step {
+	cp := site.Cluster.ControlPlane()
+	initID, tokensID := cp.Name+"/kubeadm/init", "cluster/kubeadm/tokens"
+	imagesID := func(node string) string { return node + "/kubeadm/images" }
+
+	kubeSystem := provision.LiveQuery{APIVersion: "v1", Kind: "Namespace", Name: "kube-system"}
+	steps := []provision.Step{
+		initialised{Base: provision.Base{Name: initID, Node: cp.Name, After: []string{imagesID(cp.Name)}}, site: site},
+		provision.WaitFor{
+			Base: provision.Base{Name: provision.ClusterAPI, After: []string{initID}},
+			Key:  "the API server answers", Bound: apiBound, Queries: []provision.Query{kubeSystem},
+			Missing: func(f provision.Facts) string {
+				if !f.Known(kubeSystem) || kubeSystem.In(f) == nil {
+					return "no answer"
+				}
+				return ""
+			},
+			Hint: "on " + cp.Name + ", journalctl -u kubelet and crictl or ctr show why",
+		},
+		noTokens{provision.Base{Name: tokensID, After: []string{provision.ClusterAPI}}},
+	}
+
+	// Objects.
+	apply := func(id string, o provision.Object, after ...string) {
+		steps = append(steps, provision.KubeObject{Base: provision.Base{Name: id, After: after}, Object: o})
+	}
+	apply(provision.NamespaceReady, kube.Object(core.Namespace(provision.Namespace)), provision.ClusterAPI)
+	apply("cluster/record", kube.Object(record(site)), provision.NamespaceReady)
+	last := provision.ClusterAPI
+	for _, o := range flannel(site) {
+		id := "cluster/flannel/" + strings.ToLower(text(o, "kind"))
+		apply(id, o, last)
+		last = id
+	}
+	steps = append(steps, provision.WaitFor{
+		Base: provision.Base{Name: provision.ClusterNetwork, After: []string{last, provision.NodeReady(cp.Name)}},
+		Key:  "pods find each other by name", Bound: networkBound,
+		Queries: []provision.Query{coreDNS}, Missing: networkMissing,
+		Hint: "nucspark kubectl -- -n kube-system describe pods -l k8s-app=kube-dns shows why",
+	})
+
+	// Nodes.
+	for _, n := range site.Reachable() {
+		steps = append(steps, images{provision.Base{Name: imagesID(n.Name), Node: n.Name, After: []string{provision.NodeBase(n.Name)}}, site, n})
+		member := provision.ClusterAPI
+		if n.Role != inventory.ControlPlane {
+			member = n.Name + "/kubeadm/join"
+			steps = append(steps, joined{provision.Base{Name: member, Node: n.Name, After: []string{imagesID(n.Name), tokensID}}, site, n})
+		}
+		labelsID := n.Name + "/kubeadm/labels"
+		apply(labelsID, labelled(site.Cluster, n), member)
+		ready := []string{labelsID, last}
+		if n.Role == inventory.ControlPlane {
+			taintID := n.Name + "/kubeadm/taint"
+			steps = append(steps, tainted{provision.Base{Name: taintID, Node: n.Name, After: []string{member}}, n, !runsPods(site.Cluster, n)})
+			ready = append(ready, taintID)
+		}
+		steps = append(steps, provision.WaitFor{
+			Base: provision.Base{Name: provision.NodeReady(n.Name), Node: n.Name, After: ready},
+			Key:  n.Name + " is ready", Bound: networkBound,
+			Queries: []provision.Query{liveNode(n.Name)}, Missing: nodeMissing(n.Name),
+			Hint: fmt.Sprintf("nucspark kubectl -- describe node %s, and journalctl -u kubelet on %s, show why", n.Name, n.Name),
+		})
+	}
+	return steps
+}
+
+// labelled is a node with its labels: what runs on it, and what the inventory
+// adds. The node itself is the kubelet's, so it is not marked as ours.
+func labelled(c *inventory.Cluster, n *inventory.Node) provision.Object {
+	l := map[string]any{}
+	for k, v := range n.Labels {
+		l[k] = v
+	}
+	if n.HDFS != nil {
+		l[labelHDFS] = "true"
+	}
+	if n.NFS != nil {
+		l[labelNFS] = "true"
+	}
+	if runsPods(c, n) {
+		l[labelSpark] = "true"
+	}
+	return provision.Object{"apiVersion": "v1", "kind": "Node", "metadata": map[string]any{"name": n.Name, "labels": l}}
+}
