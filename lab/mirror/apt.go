@@ -18,9 +18,9 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// pgp makes keys and signatures that apt's verifiers of Debian 12 to Ubuntu
-// 26.04 (gpgv, sqv) accept: a version 4 RSA key, SHA-512.
-var pgp = &packet.Config{Algorithm: packet.PubKeyAlgoRSA, RSABits: 3072, DefaultHash: crypto.SHA512}
+// pgp makes keys and signatures that apt's verifiers (gpgv, sqv) accept from
+// Ubuntu 22.04 and Debian 12 on: version 4, Ed25519, SHA-512.
+var pgp = &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, DefaultHash: crypto.SHA512}
 
 // signer holds the key that signs the repository.
 type signer struct{ entity *openpgp.Entity }

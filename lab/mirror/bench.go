@@ -52,13 +52,17 @@ var probes = []struct {
 // recipe is how one component is made.
 type recipe struct {
 	Component
-	needs    []string      // components it is built upon
+	needs    []string      // bases it is built upon
 	upstream upstream      // where it is published
 	cost     time.Duration // from source, on two cores, with nothing cached
 	disk     int64         // bytes it takes at most while it is built
 	revision int           // raised when the build function changes what comes out
 	build    func(context.Context, *bench) error
 }
+
+// isBase tells whether others are built upon this one, which the mirror does
+// not hold itself.
+func (r recipe) isBase() bool { return len(r.Packages)+len(r.Images) == 0 }
 
 // keys gives for each recipe a short hash over all that goes into it.
 func keys(ctx context.Context, cache string, all []recipe) (map[string]string, error) {
@@ -105,10 +109,9 @@ type bench struct {
 
 // make fills b.out, from upstream if that can be reached.
 func (b *bench) make(ctx context.Context) error {
-	if ok, err := b.fetch(ctx); err != nil {
-		b.say("not from upstream: " + err.Error())
-	} else if ok {
-		return nil
+	fetched, err := b.fetch(ctx)
+	if fetched || err != nil {
+		return err
 	}
 	if err := b.run.checkTools(ctx); err != nil {
 		return err
@@ -124,8 +127,8 @@ func (b *bench) say(message string) {
 
 // checkTools fails with the list of packages that building from source lacks.
 func (r *run) checkTools(ctx context.Context) error {
-	r.prereq.Lock()
-	defer r.prereq.Unlock()
+	r.tools.Lock()
+	defer r.tools.Unlock()
 	if r.toolsOK {
 		return nil
 	}
@@ -145,8 +148,18 @@ func (r *run) checkTools(ctx context.Context) error {
 	return nil
 }
 
-// need is the folder of a component that this one is built upon.
-func (b *bench) need(name string) string { return b.run.dirs[name] }
+// base is the folder of a component that this one is built upon. It is made
+// where it is missing.
+func (b *bench) base(ctx context.Context, name string) (string, error) {
+	base := b.run.bases[name]
+	base.mu.Lock()
+	defer base.mu.Unlock()
+	dir := b.run.dirs[name]
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	return dir, b.run.buildOne(ctx, base.recipe)
+}
 
 // file reads a file of the recipe, with @VERSION@ and @ARCH@ (Debian's name)
 // filled in; version is that of the package the file is for.

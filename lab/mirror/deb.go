@@ -17,7 +17,7 @@ import (
 type deb struct {
 	name    string            // one of the component's packages; the recipe has NAME.control
 	scripts map[string]string // maintainer script, as "postinst" → file of the recipe
-	files   []file            // those below /etc become conffiles
+	files   []file            // those below /etc that are not empty become conffiles
 }
 
 // pack writes the package into the component's debs folder, with its control
@@ -54,7 +54,7 @@ func (b *bench) pack(d deb) error {
 			}
 			size += n
 			fmt.Fprintf(&sums, "%s  %s\n", sum, strings.TrimPrefix(f.path, "/"))
-			if strings.HasPrefix(f.path, "/etc/") {
+			if strings.HasPrefix(f.path, "/etc/") && n > 0 {
 				fmt.Fprintln(&conffiles, f.path)
 			}
 		}

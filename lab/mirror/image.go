@@ -180,15 +180,15 @@ func (b *bench) rewriteTar(in io.Reader, out string, add []file, edit func(*tar.
 	return f.Close()
 }
 
-// account gives /etc/passwd and /etc/group of a base component with one more
-// user of the same group.
-func (b *bench) account(base, name string, id int, home string) ([]file, error) {
+// account gives /etc/passwd and /etc/group of a base, a folder, with one more user and
+// a group of the same name and id.
+func account(base, name string, id int, home string) ([]file, error) {
 	var out []file
 	for kind, line := range map[string]string{
 		"passwd": fmt.Sprintf("%s:x:%d:%d::%s:/bin/bash\n", name, id, id, home),
 		"group":  fmt.Sprintf("%s:x:%d:\n", name, id),
 	} {
-		data, err := os.ReadFile(filepath.Join(b.need(base), kind))
+		data, err := os.ReadFile(filepath.Join(base, kind))
 		if err != nil {
 			return nil, err
 		}

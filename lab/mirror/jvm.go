@@ -68,7 +68,11 @@ func buildHadoop(ctx context.Context, b *bench) error {
 		}
 		files = append(files, file{path: path.Join(home, "share/hadoop", dir, name), mode: 0o644, src: src})
 	}
-	users, err := b.account(baseJava, "hadoop", id, home)
+	base, err := b.base(ctx, baseJava)
+	if err != nil {
+		return err
+	}
+	users, err := account(base, "hadoop", id, home)
 	if err != nil {
 		return err
 	}
@@ -80,7 +84,7 @@ func buildHadoop(ctx context.Context, b *bench) error {
 		Env:        []string{"JAVA_HOME=" + javaHome(), "HADOOP_HOME=" + home},
 		User:       "hadoop",
 		WorkingDir: home,
-	}, filepath.Join(b.need(baseJava), layerFile), l)
+	}, filepath.Join(base, layerFile), l)
 }
 
 // unzip reads the regular files below prefix of an archive as files below dir.
@@ -127,7 +131,11 @@ func buildSpark(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	users, err := b.account(baseJava, "spark", id, home)
+	base, err := b.base(ctx, baseJava)
+	if err != nil {
+		return err
+	}
+	users, err := account(base, "spark", id, home)
 	if err != nil {
 		return err
 	}
@@ -168,7 +176,7 @@ func buildSpark(ctx context.Context, b *bench) error {
 		Entrypoint: []string{"/opt/entrypoint.sh"},
 		User:       "spark",
 		WorkingDir: home + "/work-dir",
-	}, filepath.Join(b.need(baseJava), layerFile), l)
+	}, filepath.Join(base, layerFile), l)
 }
 
 // sparkPath says where a file of the source archive is in the binary release,
@@ -180,8 +188,6 @@ func sparkPath(name string) string {
 		return ""
 	case strings.HasPrefix(name, "deps/examples/"): // the archive has the Python examples only
 		return "examples/src/main/python/" + strings.TrimPrefix(name, "deps/examples/")
-	case strings.HasPrefix(name, "deps/jars/spark-examples"):
-		return "examples/" + rest
 	case dir == "deps" && rest != "":
 		return rest
 	case (dir == "pyspark" || dir == "lib") && rest != "":

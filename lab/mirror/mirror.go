@@ -58,7 +58,7 @@ type Component struct {
 func Manifest() []Component {
 	out := make([]Component, 0, len(recipes))
 	for _, r := range recipes {
-		if len(r.Packages)+len(r.Images) > 0 {
+		if !r.isBase() {
 			out = append(out, r.Component)
 		}
 	}
@@ -100,7 +100,7 @@ func build(ctx context.Context, o Options, all []recipe) error {
 			return err
 		}
 	}
-	r := &run{cache: o.Cache, progress: o.Progress, total: len(all), dirs: map[string]string{}}
+	r := &run{cache: o.Cache, progress: o.Progress, dirs: map[string]string{}, bases: map[string]*base{}}
 	unlock, err := r.lock(ctx)
 	if err != nil {
 		return err
@@ -114,11 +114,16 @@ func build(ctx context.Context, o Options, all []recipe) error {
 	var missing []recipe
 	for _, c := range all {
 		r.dirs[c.Name] = filepath.Join(o.Cache, "built", c.Name+"-"+c.Version+"-"+keys[c.Name])
+		if c.isBase() {
+			r.bases[c.Name] = &base{recipe: c}
+			continue
+		}
+		r.total++
 		if _, err := os.Stat(r.dirs[c.Name]); err != nil {
 			missing = append(missing, c)
 		}
 	}
-	r.done = len(all) - len(missing)
+	r.done = r.total - len(missing)
 	if len(missing) > 0 {
 		if err := r.sweep(".tmp-"); err != nil {
 			return err
@@ -146,17 +151,26 @@ type run struct {
 	progress func(Event)
 	total    int
 	dirs     map[string]string // where each component is or will be
-	prereq   sync.Mutex        // guards toolsOK
-	toolsOK  bool              // what building from source needs is installed
-	mu       sync.Mutex        // guards done and calls of progress
+	bases    map[string]*base
+	tools    sync.Mutex // guards toolsOK
+	toolsOK  bool       // what building from source needs is installed
+	reach    reachable  // which upstreams answer
+	mu       sync.Mutex // guards done and calls of progress
 	done     int
+}
+
+// base is a component that others are built upon. It is made when the first
+// of them asks for it.
+type base struct {
+	recipe
+	mu sync.Mutex
 }
 
 // tell reports an event, with the count of components filled in.
 func (r *run) tell(e Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e.Phase == PhaseBuilt {
+	if e.Phase == PhaseBuilt && r.bases[e.Component] == nil {
 		r.done++
 	}
 	e.Done, e.Total = r.done, r.total
@@ -226,8 +240,15 @@ func values(m map[string]string) []string {
 // checkDisk fails where the cache's file system cannot hold what is missing.
 func (r *run) checkDisk(missing []recipe) error {
 	var need int64
+	asked := map[string]bool{}
 	for _, c := range missing {
 		need += c.disk
+		for _, n := range c.needs {
+			if !asked[n] {
+				need += r.bases[n].disk
+			}
+			asked[n] = true
+		}
 	}
 	var st unix.Statfs_t
 	if err := unix.Statfs(r.cache, &st); err != nil {
@@ -243,10 +264,8 @@ func (r *run) checkDisk(missing []recipe) error {
 
 // buildAll makes the missing components, two at a time, in their order.
 func (r *run) buildAll(ctx context.Context, missing []recipe) error {
-	ready := map[string]chan struct{}{}
 	queue := make(chan recipe, len(missing))
 	for _, c := range missing {
-		ready[c.Name] = make(chan struct{})
 		queue <- c
 	}
 	close(queue)
@@ -254,22 +273,9 @@ func (r *run) buildAll(ctx context.Context, missing []recipe) error {
 	for range 2 {
 		g.Go(func() error {
 			for c := range queue {
-				// What c needs stands before it in the list, so the other
-				// worker has it in hand or it is done.
-				for _, n := range c.needs {
-					if ready[n] == nil {
-						continue
-					}
-					select {
-					case <-ready[n]:
-					case <-ctx.Done():
-						return ctx.Err()
-					}
-				}
 				if err := r.buildOne(ctx, c); err != nil {
 					return err
 				}
-				close(ready[c.Name])
 			}
 			return nil
 		})

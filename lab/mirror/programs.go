@@ -35,7 +35,11 @@ func buildKubernetes(ctx context.Context, b *bench) error {
 		files := []file{program("/usr/local/bin", filepath.Join(bin, name))}
 		var layers []string
 		if name == "kube-proxy" { // it calls iptables, nft and conntrack
-			layers = append(layers, filepath.Join(b.need(baseNet), layerFile))
+			base, err := b.base(ctx, baseNet)
+			if err != nil {
+				return err
+			}
+			layers = append(layers, filepath.Join(base, layerFile))
 		} else {
 			files = append(files, scratchFiles()...)
 		}
@@ -207,7 +211,6 @@ func buildCoreDNS(ctx context.Context, b *bench) error {
 // copies the CNI plugin from. The plugin's own repository is not a fetchable
 // Go module, so it is the last one of the CNI project, v0.9.1.
 func buildFlannel(ctx context.Context, b *bench) error {
-	base := filepath.Join(b.need(baseNet), layerFile)
 	const flannel = "github.com/flannel-io/flannel"
 	bin, err := b.compile(ctx, goBuild{
 		module: "flannel", pkgs: []string{flannel}, cgo: true, tags: "netgo,osusergo",
@@ -216,6 +219,11 @@ func buildFlannel(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
+	base, err := b.base(ctx, baseNet)
+	if err != nil {
+		return err
+	}
+	base = filepath.Join(base, layerFile)
 	l, err := b.layer([]file{{path: "/opt/bin/flanneld", mode: 0o755, src: filepath.Join(bin, "flannel")}})
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ var recipes = []recipe{
 			Name: "containerd", Version: containerdVersion,
 			Packages: []Package{{"containerd.io", "2.3.6-1~debian.12~bookworm"}},
 		},
-		upstream: dockerApt,
+		upstream: upstream{apt: dockerApt},
 		cost:     2 * time.Minute, disk: 400 * mib, build: buildContainerd,
 	},
 	{
@@ -54,7 +54,7 @@ var recipes = []recipe{
 			},
 		},
 		needs:    []string{baseNet},
-		upstream: kubernetesApt,
+		upstream: upstream{registry: kubernetesRegistry, apt: kubernetesApt},
 		cost:     10 * time.Minute, disk: 5000 * mib, build: buildKubernetes,
 	},
 	{
@@ -62,7 +62,7 @@ var recipes = []recipe{
 			Name: "kubernetes-cni", Version: cniVersion,
 			Packages: []Package{{"kubernetes-cni", "1.9.1-1.1"}},
 		},
-		upstream: kubernetesApt,
+		upstream: upstream{apt: kubernetesApt},
 		cost:     20 * time.Second, disk: 400 * mib, build: buildCNI,
 	},
 	{
@@ -96,7 +96,7 @@ var recipes = []recipe{
 	{
 		Component: Component{Name: "hadoop", Version: hadoopVersion, Images: []string{"apache/hadoop:" + hadoopVersion}},
 		needs:     []string{baseJava},
-		upstream:  upstream{registry: "index.docker.io"},
+		upstream:  upstream{registry: dockerRegistry},
 		cost:      time.Minute, disk: 600 * mib, build: buildHadoop,
 	},
 	{
@@ -105,7 +105,7 @@ var recipes = []recipe{
 			Images: []string{"apache/spark:" + sparkVersion + "-scala2.13-java17-python3-ubuntu"},
 		},
 		needs:    []string{baseJava},
-		upstream: upstream{registry: "index.docker.io"},
+		upstream: upstream{registry: dockerRegistry},
 		cost:     time.Minute, disk: 2000 * mib, build: buildSpark,
 	},
 }
