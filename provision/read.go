@@ -70,7 +70,7 @@ func questions(queries []Query, mark string) string {
 		fmt.Fprintf(&b, `p=%s; if [ -d "$p" ]; then echo exists; else echo absent; fi
 d=$p; while [ ! -d "$d" ]; do d=$(dirname -- "$d"); done
 df -B1 --output=size,avail,fstype,source,target -- "$d" | tail -n 1
-src=$(df --output=source -- "$d" | tail -n 1); blkid -s UUID -o value -- "$src" 2>/dev/null || echo
+src=$(df --output=source -- "$d" | tail -n 1); echo "$(blkid -s UUID -o value "$src" 2>/dev/null)"
 [ ! -d "$p" ] || ls -A -- "$p" | head -n 100
 `, Quote(p))
 	}

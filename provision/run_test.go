@@ -1,0 +1,220 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"nucspark.io/nucspark/provision/host"
+)
+
+// fake is a step that notes when it is applied.
+type fake struct {
+	Base
+	holds  *bool
+	apply  func(env *Env) error
+	broken bool // Apply does nothing
+	log    *journal
+}
+
+type journal struct {
+	mu  sync.Mutex
+	did []string
+}
+
+func (j *journal) add(s string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.did = append(j.did, s)
+}
+
+func (s fake) Reads() []Query { return []Query{SysctlQuery{Node: "nuc01", Name: "kernel.ostype"}} }
+func (s fake) Diff(Facts) ([]Change, error) {
+	if *s.holds {
+		return nil, nil
+	}
+	return []Change{{Kind: "thing", Key: s.Name, Action: Create, New: "there"}}, nil
+}
+func (s fake) Apply(_ context.Context, env *Env, _ []Change) error {
+	s.log.add(s.Name)
+	if s.apply != nil {
+		if err := s.apply(env); err != nil {
+			return err
+		}
+	}
+	if !s.broken {
+		*s.holds = true
+	}
+	return nil
+}
+
+func runSteps(t *testing.T, o Options, steps ...Step) ([]Result, []Event, error) {
+	t.Helper()
+	f, site, _ := oneNode(t)
+	p, err := MakePlan(context.Background(), f, steps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var events []Event
+	o.ID = "test"
+	o.Events = func(e Event) { events = append(events, e) }
+	results, err := Run(context.Background(), f, site, p, o)
+	return results, events, err
+}
+
+func step(j *journal, name string, holds bool, needs ...string) fake {
+	return fake{Base: Base{Name: "nuc01/" + name, Node: "nuc01", After: needs}, holds: &holds, log: j}
+}
+
+func TestRunOrderAndVerify(t *testing.T) {
+	j := &journal{}
+	a, b, c := step(j, "a", false), step(j, "b", true, "nuc01/a"), step(j, "c", false, "nuc01/b")
+	results, events, err := runSteps(t, Options{}, c, b, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(j.did, " "); got != "nuc01/a nuc01/c" {
+		t.Errorf("applied %s", got)
+	}
+	if len(results) != 3 || events[0].Kind != RunStarted || events[len(events)-1].Kind != RunDone {
+		t.Errorf("%d results, events %v", len(results), events)
+	}
+	for i, e := range events {
+		if e.Seq != int64(i+1) {
+			t.Errorf("event %d has number %d", i, e.Seq)
+		}
+	}
+}
+
+func TestRunFailureStopsOnlyWhatNeedsIt(t *testing.T) {
+	j := &journal{}
+	bad := step(j, "bad", false)
+	bad.apply = func(*Env) error {
+		return &host.CommandError{Node: "nuc01", Command: "false", Code: 7, Tail: []string{"no"}}
+	}
+	after, other := step(j, "after", false, "nuc01/bad"), step(j, "other", false)
+	last := step(j, "last", false, "nuc01/after")
+	results, events, err := runSteps(t, Options{}, bad, after, last, other)
+	var se *StepError
+	if !errors.As(err, &se) || se.Step != "nuc01/bad" || se.Node != "nuc01" {
+		t.Fatalf("error %v", err)
+	}
+	state := map[string]string{}
+	for _, r := range results {
+		state[r.Step.ID()] = fmt.Sprint(r.Err != nil, r.Blocked)
+	}
+	want := map[string]string{"nuc01/bad": "true", "nuc01/after": "falsenuc01/bad", "nuc01/last": "falsenuc01/bad", "nuc01/other": "false"}
+	for id, w := range want {
+		if strings.ReplaceAll(state[id], " ", "") != w {
+			t.Errorf("%s: %q, want %q", id, state[id], w)
+		}
+	}
+	for _, e := range events {
+		if e.Kind == StepFailed && (e.Error.Code != 7 || e.Error.Command != "false" || e.Error.Tail[0] != "no") {
+			t.Errorf("failure %+v", e.Error)
+		}
+	}
+}
+
+func TestRunAppliedButStillDifferent(t *testing.T) {
+	j := &journal{}
+	s := step(j, "a", false)
+	s.broken = true
+	if _, _, err := runSteps(t, Options{}, s); err == nil || !strings.Contains(err.Error(), "still differs") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRunStop(t *testing.T) {
+	j := &journal{}
+	stop := make(chan struct{})
+	a := step(j, "a", false)
+	a.apply = func(*Env) error { close(stop); return nil }
+	b := step(j, "b", false, "nuc01/a")
+	results, _, err := runSteps(t, Options{Stop: stop}, a, b)
+	if !errors.Is(err, context.Canceled) || !results[1].Stopped || len(j.did) != 1 {
+		t.Errorf("err %v, results %+v, did %v", err, results, j.did)
+	}
+}
+
+func TestRunLostLock(t *testing.T) {
+	j := &journal{}
+	_, _, err := runSteps(t, Options{Check: func() error { return errors.New("the lock is lost") }}, step(j, "a", false))
+	if err == nil || len(j.did) != 0 {
+		t.Errorf("err %v, did %v", err, j.did)
+	}
+}
+
+func TestOrderErrors(t *testing.T) {
+	j := &journal{}
+	for _, tc := range []struct {
+		name, want string
+		steps      []Step
+	}{
+		{"missing", "no step provides nuc01/x (needed by nuc01/a)", []Step{step(j, "a", true, "nuc01/x")}},
+		{"circle", "circle", []Step{step(j, "a", true, "nuc01/b"), step(j, "b", true, "nuc01/a")}},
+		{"twice", "two steps are called nuc01/a", []Step{step(j, "a", true), step(j, "a", true)}},
+	} {
+		if _, err := order(tc.steps); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: got %v", tc.name, err)
+		}
+	}
+}
+
+func TestLedgerAndFile(t *testing.T) {
+	f, site, l := oneNode(t)
+	path := filepath.Join(t.TempDir(), "conf")
+	if err := os.WriteFile(path, []byte("old\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := File{Base: Base{Name: "nuc01/conf", Node: "nuc01"}, Path: path, Content: []byte("new\n"), Mode: 0o644, Owner: fmt.Sprint(os.Getuid()), Group: fmt.Sprint(os.Getgid())}
+	ctx := context.Background()
+	p, err := MakePlan(ctx, f, []Step{s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := p.Steps[0].Changes; len(c) != 1 || c[0].Action != Update || c[0].Detail != "- old\n+ new" {
+		t.Fatalf("plan %+v", c)
+	}
+	// A power cut left half a line behind.
+	if err := os.WriteFile(filepath.Join(l.state, "ledger.jsonl"), []byte(`{"v":1,"kind":"fi`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(ctx, f, site, p, Options{ID: "r1"}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(l.state, "ledger.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "\n")
+	entries, err := ParseLedger([]byte(rest + `{"v":1,"half`))
+	if len(entries) != 2 || err != nil {
+		t.Fatalf("%d entries, %v", len(entries), err)
+	}
+	if e := entries[0]; e.Phase != Intent || e.Kind != "file" || e.Key != path || !strings.Contains(e.Before, "sha256:") || e.Step != "nuc01/conf" || e.Run != "r1" {
+		t.Errorf("intent %+v", e)
+	}
+	if entries[1].Phase != Done {
+		t.Errorf("second %+v", entries[1])
+	}
+	kept, err := filepath.Glob(filepath.Join(l.state, "before", "*"))
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("kept %v %v", kept, err)
+	}
+	if old, _ := os.ReadFile(kept[0]); string(old) != "old\n" {
+		t.Errorf("kept %q", old)
+	}
+	if _, err := ParseLedger([]byte("{bad}\n{\"v\":1}\n")); err == nil {
+		t.Error("a bad line in the middle must be an error")
+	}
+	again, err := MakePlan(ctx, f, []Step{s})
+	if err != nil || again.Changes() != 0 {
+		t.Errorf("second plan: %d changes, %v", again.Changes(), err)
+	}
+}
