@@ -1,0 +1,65 @@
+# make demo and make test are the two promises of the README; the rest are
+# their parts. Everything built for the lab lies in a cache outside this tree
+# (XDG_CACHE_HOME or ~/.cache, below nucspark/lab).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+# Any text file to count; by default the package descriptions of this system.
+DATA ?=
+NUCSPARK := bin/nucspark
+# The binary also runs in the lab's mirror, a container without a C library.
+export CGO_ENABLED := 0
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+.PHONY: build
+build: go-present ## Build bin/nucspark
+	@echo "building $(NUCSPARK) (the first time takes some minutes)"
+	@$(GO) build -trimpath -o $(NUCSPARK) ./cmd/nucspark
+
+.PHONY: demo
+demo: build ## From nothing to a word count over HDFS on a three-node lab
+	@DATA="$(DATA)" examples/demo.sh
+
+.PHONY: test
+test: lint unit lab-test ## Everything: lint, unit tests, then the lab from bare nodes to the word count
+
+.PHONY: unit
+unit: go-present tools ## Unit tests and CLI scripts, with the race detector
+	@echo "unit tests with the race detector (a first run compiles for some minutes)"
+	@CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
+
+.PHONY: lint
+lint: go-present ## gofmt, vet, staticcheck and the import rule
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt'ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@$(GO) vet ./...
+	@$(GO) tool staticcheck ./...
+
+.PHONY: lab-test
+lab-test: build ## The lab: bare nodes, faults, up, HDFS, Spark, NFS, a second up
+	@echo "lab tests: containers as machines, real packages, real Kubernetes (a first run builds the mirror, up to 25 minutes)"
+	@NUCSPARK_LAB=1 NUCSPARK=$(CURDIR)/$(NUCSPARK) $(GO) test -count=1 -timeout 60m -v ./e2e
+
+.PHONY: clean
+clean: ## Remove the lab's machines and the binary; the cache stays
+	@test ! -x $(NUCSPARK) || $(NUCSPARK) lab down
+	@rm -rf bin
+
+.PHONY: go-present
+go-present:
+	@command -v $(GO) >/dev/null || { echo "Go 1.26 or newer is needed: https://go.dev/doc/install"; exit 1; }
+
+# What the unit tests run beside Go: two shells for quoting, a compiler for the
+# race detector.
+.PHONY: tools
+tools:
+	@for p in dash bash gcc; do command -v $$p >/dev/null || missing="$${missing:-} $$p"; done; \
+	if [ -n "$${missing:-}" ]; then \
+		echo "installing$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
