@@ -3,6 +3,7 @@ package kubeadm
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,8 +47,18 @@ func (s images) known() []string {
 	return refs
 }
 
+// flannel are the images of the pod network, without those of a registry that
+// wants a password: the kubelet has it, containerd by itself has not.
 func (s images) flannel() []string {
-	return []string{fullName(s.site.Cluster.Images.Flannel), fullName(s.site.Cluster.Images.FlannelCNI)}
+	var refs []string
+	for _, image := range []string{s.site.Cluster.Images.Flannel, s.site.Cluster.Images.FlannelCNI} {
+		ref := fullName(image)
+		host, _, _ := strings.Cut(ref, "/")
+		if !slices.ContainsFunc(s.site.Cluster.Registries, func(r inventory.Registry) bool { return r.Host == host }) {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
 }
 
 // member is the file that says that the node belongs to the cluster.

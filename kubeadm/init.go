@@ -99,17 +99,16 @@ func initScript(etcd string) string {
 	reset := ""
 	if etcd != "" {
 		resume = append(resume, "DirAvailable-"+strings.ReplaceAll(etcd, "/", "-"))
-		reset = fmt.Sprintf("  if [ ! -e %s/member ]; then kubeadm reset --force --cri-socket %s; ignore=; fi\n", provision.Quote(etcd), criSocket)
+		reset = fmt.Sprintf("  if [ ! -e %s/member ]; then kubeadm reset --force --cri-socket %s; set --; fi\n", provision.Quote(etcd), criSocket)
 	}
 	return fmt.Sprintf(`set -e
-ignore=
 if [ -e %[1]s ]; then
-  ignore=--ignore-preflight-errors=%[2]s
+  set -- --ignore-preflight-errors=%[2]s
 %[3]sfi
 kubeadm config validate --config %[4]s
 echo started > %[1]s
 sync %[1]s
-kubeadm init --config %[4]s --skip-token-print $ignore
+kubeadm init --config %[4]s --skip-token-print "$@"
 echo done > %[1]s.new
 sync %[1]s.new
 mv %[1]s.new %[1]s

@@ -55,14 +55,24 @@ func Steps(site *provision.Site) []provision.Step {
 	}
 	apply(provision.NamespaceReady, kube.Object(core.Namespace(provision.Namespace)), provision.ClusterAPI)
 	apply("cluster/record", kube.Object(record(site)), provision.NamespaceReady)
-	last := provision.ClusterAPI
-	for _, o := range flannel(site) {
+	// The namespace comes first, and the daemon when all it reads is there.
+	objects := flannel(site)
+	var network []string
+	for i, o := range objects {
 		id := "cluster/flannel/" + strings.ToLower(text(o, "kind"))
-		apply(id, o, last)
-		last = id
+		switch i {
+		case 0:
+			apply(id, o, provision.ClusterAPI)
+		case len(objects) - 1:
+			apply(id, o, network...)
+		default:
+			apply(id, o, network[0])
+		}
+		network = append(network, id)
 	}
+	daemon := network[len(network)-1]
 	steps = append(steps, provision.WaitFor{
-		Base: provision.Base{Name: provision.ClusterNetwork, After: []string{last, provision.NodeReady(cp.Name)}},
+		Base: provision.Base{Name: provision.ClusterNetwork, After: []string{daemon, provision.NodeReady(cp.Name)}},
 		Key:  "pods find each other by name", Bound: networkBound,
 		Queries: []provision.Query{coreDNS}, Missing: networkMissing,
 		Hint: "nucspark kubectl -- -n kube-system describe pods -l k8s-app=kube-dns shows why",
@@ -78,7 +88,7 @@ func Steps(site *provision.Site) []provision.Step {
 		}
 		labelsID := n.Name + "/kubeadm/labels"
 		apply(labelsID, labelled(site.Cluster, n), member)
-		ready := []string{labelsID, last}
+		ready := []string{labelsID, daemon}
 		if n.Role == inventory.ControlPlane {
 			taintID := n.Name + "/kubeadm/taint"
 			steps = append(steps, tainted{provision.Base{Name: taintID, Node: n.Name, After: []string{member}}, n, !runsPods(site.Cluster, n)})

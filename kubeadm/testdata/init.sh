@@ -1,0 +1,12 @@
+set -e
+if [ -e /etc/kubernetes/nucspark/init.state ]; then
+  set -- --ignore-preflight-errors='FileAvailable--etc-kubernetes-manifests-etcd.yaml,FileAvailable--etc-kubernetes-manifests-kube-apiserver.yaml,FileAvailable--etc-kubernetes-manifests-kube-controller-manager.yaml,FileAvailable--etc-kubernetes-manifests-kube-scheduler.yaml,Port-6443,Port-10250,Port-10257,Port-10259,Port-2379,Port-2380,DirAvailable--var-lib-etcd'
+  if [ ! -e '/var/lib/etcd'/member ]; then kubeadm reset --force --cri-socket unix:///run/containerd/containerd.sock; set --; fi
+fi
+kubeadm config validate --config /etc/kubernetes/nucspark/kubeadm.yaml
+echo started > /etc/kubernetes/nucspark/init.state
+sync /etc/kubernetes/nucspark/init.state
+kubeadm init --config /etc/kubernetes/nucspark/kubeadm.yaml --skip-token-print "$@"
+echo done > /etc/kubernetes/nucspark/init.state.new
+sync /etc/kubernetes/nucspark/init.state.new
+mv /etc/kubernetes/nucspark/init.state.new /etc/kubernetes/nucspark/init.state
