@@ -17,8 +17,9 @@ import (
 	"github.com/zclconf/go-cty/cty/function"
 )
 
-// maxFile is more than an inventory of a thousand nodes needs.
-const maxFile = 4 << 20
+// maxFile is more than an inventory of a thousand nodes needs, and little enough
+// for the parser, which recurses, to survive a file that only nests.
+const maxFile = 512 << 10
 
 // Load reads and checks the inventory at path. The error is Diagnostics where
 // the file is at fault, with everything that is wrong in it. A path that ends
@@ -75,7 +76,7 @@ func readBounded(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d MiB", path, limit>>20)
+		return nil, fmt.Errorf("%s is larger than %d KiB", path, limit>>10)
 	}
 	return data, nil
 }

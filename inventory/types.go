@@ -87,9 +87,11 @@ type Volume struct {
 	Mode uint32 // default 0775
 }
 
-// SparkID is the user and group id of "spark" in the images that Apache Spark
-// publishes (https://github.com/apache/spark-docker, Dockerfile.template).
-const SparkID = 185
+// SparkID is the id of the system user and group "spark" on every node and in
+// the pods. It lies in the range of system users that Debian's adduser hands
+// out last (it counts down from 999), so that it is free on an ordinary
+// machine.
+const SparkID = 871
 
 // Network is the address plan of the cluster.
 type Network struct {

@@ -170,7 +170,7 @@ mirror {
 		{"~", "id.pub", "is not a file"},
 		{"id", "id", "is a private key"},
 		{"id", "empty", "is empty"},
-		{"id", "large", "larger than 1 MiB"},
+		{"id", "large", "larger than 1024 KiB"},
 	} {
 		if _, err := parse(test.key, test.mirrorKey); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s and %s: %v, want %q", test.key, test.mirrorKey, err, test.want)

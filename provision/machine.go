@@ -80,7 +80,7 @@ func surveyScript(mirrors []string, mark string) string {
 	field("arch", "dpkg --print-architecture")
 	field("kernel", "uname -r")
 	field("cpus", "nproc")
-	field("memory", "awk '/^MemTotal:/ {print $2*1024}' /proc/meminfo")
+	field("memory", `awk '/^MemTotal:/ {printf "%.0f", $2*1024}' /proc/meminfo`) // mawk prints large numbers as floats
 	field("cgroup", "stat -fc %T /sys/fs/cgroup")
 	field("systemd", "[ -d /run/systemd/system ] && echo yes")
 	field("cloud-init", "command -v cloud-init >/dev/null && cloud-init status | sed -n 's/^status: //p'")

@@ -17,7 +17,7 @@ const (
 	HDFSUser  = "hdfs"
 	HDFSUID   = 870
 	SparkUser = "spark"
-	SparkUID  = 871
+	SparkUID  = inventory.SparkID
 )
 
 // Site is all that steps are made from.
