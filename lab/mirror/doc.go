@@ -26,6 +26,10 @@
 // the second one goes on where the first stopped. A Build that finds
 // everything present takes well under a second.
 //
+// Signatures of upstream are checked against pinned fingerprints, and what does
+// not verify or is not there is built from source instead. This path has been
+// run against the servers of the tests only, not against the real upstream.
+//
 // Only the architecture of this machine is built.
 //
 // Serve publishes the mirror, read-only, over HTTP.

@@ -104,6 +104,8 @@ func (b *bench) debootstrap(ctx context.Context, packages ...string) error {
 		"--aptopt=Acquire::Languages none", "--dpkgopt=path-exclude=/usr/share/doc/*",
 		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
 		"--dpkgopt=path-include=/usr/share/doc/*/copyright",
+		// Java's packages link their manual pages and fail without the folder.
+		`--essential-hook=mkdir -p "$1/usr/share/man/man1"`,
 		b.recipe.Version, raw)
 	cmd.Dir = b.scratch
 	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", epoch.Unix()))
