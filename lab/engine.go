@@ -9,10 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"nucspark.io/nucspark/lab/mirror"
 )
 
 // enginePackages are what a machine needs to run a lab, by the names of
@@ -106,7 +109,7 @@ func missingPackages(ctx context.Context) []string {
 		return nil
 	}
 	var missing []string
-	for _, p := range enginePackages {
+	for _, p := range slices.Concat(enginePackages, mirror.BuildPackages) {
 		out, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f=${db:Status-Status}", p).Output()
 		if err == nil && string(out) == "installed" {
 			continue

@@ -58,7 +58,7 @@ func nodeImage(ctx context.Context, o Options, host hostFacts) (string, error) {
 	if _, err := docker(ctx, nil, "image", "inspect", "--format", "{{.Id}}", image); err == nil {
 		return image, nil
 	}
-	tar := filepath.Join(o.Cache, "built", "node-"+key+".tar")
+	tar := filepath.Join(o.Cache, "node", key+".tar")
 	if _, err := os.Stat(tar); errors.Is(err, os.ErrNotExist) {
 		if err := buildRootFS(ctx, o, !host.NFSClient, tar); err != nil {
 			return "", fmt.Errorf("building the root file system of the nodes: %w", err)
@@ -136,7 +136,7 @@ func buildRootFS(ctx context.Context, o Options, withNFS bool, tar string) error
 	found, _ := filepath.Glob(sources + ".*")
 	args = append(args, found...)
 
-	logName := filepath.Join(o.Cache, "built", "node.log")
+	logName := filepath.Join(o.Cache, "node", "build.log")
 	log, err := os.OpenFile(logName, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -150,7 +150,7 @@ func buildRootFS(ctx context.Context, o Options, withNFS bool, tar string) error
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("mmdebstrap: %w; read %s", err, logName)
 	}
-	old, _ := filepath.Glob(filepath.Join(o.Cache, "built", "node-*.tar"))
+	old, _ := filepath.Glob(filepath.Join(o.Cache, "node", "*.tar"))
 	for _, name := range old {
 		os.Remove(name)
 	}

@@ -16,12 +16,15 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"nucspark.io/nucspark/lab/mirror"
 )
 
 const (
 	labelKey   = "io.nucspark.lab"      // on everything a lab makes; the value is its name
 	nodeLabel  = "io.nucspark.lab.node" // on a node's container; the value is the node's name
 	mirrorName = "mirror"
+	madeLabel  = "io.nucspark.lab.made"  // on the mirror; a hash of what it was made from
 	imageLabel = "io.nucspark.lab.image" // on the images all labs share
 )
 
@@ -166,6 +169,11 @@ func Up(ctx context.Context, o Options) error {
 		return err
 	}
 	defer release()
+	if !o.NoMirror {
+		if err := buildMirror(ctx, o); err != nil {
+			return fmt.Errorf("filling the mirror: %w", err)
+		}
+	}
 	host := probeHost()
 	user, err := ensureKey(o.keyFile(), "nucspark lab "+o.Name)
 	if err != nil {
@@ -192,11 +200,21 @@ func Up(ctx context.Context, o Options) error {
 			return ensureNode(gctx, o, m, image, host, user, slices.Contains(have, o.object(m.Name)))
 		})
 	}
+	mirrorKey := ""
+	if !o.NoMirror {
+		mirrorKey = mirror.PublicKey(o.Cache)
+		g.Go(func() error {
+			return ensureMirror(gctx, o, slices.Contains(have, o.object(mirrorName)))
+		})
+	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	mirrorKey := ""
-	return writeInventory(o, renderInventory(o, nodes, host, o.keyFile(), mirrorKey))
+	body, err := renderInventory(o, nodes, host, o.keyFile(), mirrorKey)
+	if err != nil {
+		return err
+	}
+	return writeInventory(o, body)
 }
 
 // ensureNetwork makes the lab's network unless it is there.
@@ -228,7 +246,7 @@ func ensureNode(ctx context.Context, o Options, m machine, image string, host ho
 		err := startNode(ctx, o, m.Name)
 		if err == nil {
 			wait, cancel := context.WithTimeout(ctx, 20*time.Second)
-			err = waitForSSH(wait, m, user.Signer)
+			err = waitForSSH(wait, o, m, user.Signer)
 			cancel()
 		}
 		if err == nil || ctx.Err() != nil {
@@ -247,7 +265,7 @@ func ensureNode(ctx context.Context, o Options, m machine, image string, host ho
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := waitForSSH(ctx, m, user.Signer); err != nil {
+	if err := waitForSSH(ctx, o, m, user.Signer); err != nil {
 		return fmt.Errorf("%w; read `docker logs %s`", err, o.object(m.Name))
 	}
 	o.say("%s is on at %s", m.Name, m.Address)

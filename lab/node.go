@@ -226,14 +226,22 @@ func answers(ctx context.Context, m machine, key ssh.Signer) error {
 	return session.Run("true")
 }
 
-// waitForSSH polls until the node answers or ctx ends.
-func waitForSSH(ctx context.Context, m machine, key ssh.Signer) error {
+// waitForSSH polls until the node answers, goes off or ctx ends.
+func waitForSSH(ctx context.Context, o Options, m machine, key ssh.Signer) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	var err error
 	for {
-		err := answers(ctx, m, key)
-		if err == nil {
+		e := answers(ctx, m, key)
+		if e == nil {
 			return nil
+		}
+		if err == nil || ctx.Err() == nil { // else it says only that time is up
+			err = e
+		}
+		on, e := docker(ctx, nil, "container", "inspect", "--format", "{{.State.Running}}", o.object(m.Name))
+		if e == nil && on != "true" {
+			return fmt.Errorf("%s went off while it started", m.Name)
 		}
 		select {
 		case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -48,15 +49,15 @@ func (o Options) withNode(ctx context.Context, node string) (Options, error) {
 	if err != nil {
 		return o, err
 	}
-	for _, name := range strings.Fields(out) {
-		if name == node {
-			return o, nil
-		}
+	names := strings.Fields(out)
+	if slices.Contains(names, node) {
+		return o, nil
 	}
-	if out == "" {
+	slices.Sort(names)
+	if len(names) == 0 {
 		return o, fmt.Errorf("there is no lab %q: make one with `nucspark lab up`", o.Name)
 	}
-	return o, fmt.Errorf("the lab %q has no node %q; it has %s", o.Name, node, strings.Join(strings.Fields(out), ", "))
+	return o, fmt.Errorf("the lab %q has no node %q; it has %s", o.Name, node, strings.Join(names, ", "))
 }
 
 // Down removes what the lab made: its containers, volumes, network, images

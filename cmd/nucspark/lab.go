@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os/signal"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"nucspark.io/nucspark/lab"
+	"nucspark.io/nucspark/lab/mirror"
 )
 
 // newLabCommand returns `nucspark lab` with its subcommands.
@@ -29,7 +32,7 @@ func newLabCommand() *cobra.Command {
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&o.Name, "name", "lab", "name of the lab")
 	flags.StringVar(&o.Cache, "cache", "", "directory of what is built once (default: nucspark/lab in the user's cache directory)")
-	cmd.AddCommand(labUp(&o), labDown(&o), labStatus(&o), labKill(&o), labStart(&o))
+	cmd.AddCommand(labUp(&o), labDown(&o), labStatus(&o), labKill(&o), labStart(&o), labMirror())
 	return cmd
 }
 
@@ -147,4 +150,24 @@ func labStart(o *lab.Options) *cobra.Command {
 			return lab.Start(cmd.Context(), *o, args[0])
 		},
 	}
+}
+
+// labMirror is what runs in the mirror's container.
+func labMirror() *cobra.Command {
+	var dir, apt, registry string
+	cmd := &cobra.Command{
+		Use:    "mirror",
+		Short:  "Serve the packages and images of a lab",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+			defer stop()
+			return mirror.Serve(ctx, dir, apt, registry)
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "", "directory that `lab up` filled")
+	cmd.Flags().StringVar(&apt, "apt", ":80", "address of the package repository")
+	cmd.Flags().StringVar(&registry, "registry", ":5000", "address of the image registry")
+	return cmd
 }

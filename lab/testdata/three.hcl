@@ -1,0 +1,129 @@
+# Written by `nucspark lab up`, removed by `nucspark lab down` if nobody changed it.
+
+cluster "lab" {
+  kubernetes = "1.36"
+}
+
+ssh {
+  user        = "nuc"
+  private_key = "/state/id_ed25519"
+}
+
+node "nuc01" {
+  address  = "172.31.77.11"
+  host_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIK8Go+MpFxTk81bBnJsVzRlR7G5mYqp3vgdUfyiTgzQd"
+  role     = "control-plane"
+}
+
+node "nuc02" {
+  address  = "172.31.77.12"
+  host_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC3wQSXwAVr7R86FOu+HcglP+UmMFMsbnhKXPCkn2g+m"
+
+  nfs {
+    export = "/data/nfs"
+  }
+
+  hdfs {
+    dirs = ["/data/hdfs"]
+  }
+}
+
+node "nuc03" {
+  address  = "172.31.77.13"
+  host_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKf236+POLibqM5km1lPkeTQH9xX+clJPfQ7XlCpmHNn"
+
+  nfs {
+    export = "/data/nfs"
+  }
+
+  hdfs {
+    dirs = ["/data/hdfs"]
+  }
+}
+
+volume "shared" {
+  node = "nuc02"
+  size = "1Gi"
+}
+
+hdfs {
+  replication = 2
+
+  namenode {
+    limits {
+      memory = "1Gi"
+    }
+  }
+
+  datanode {
+    limits {
+      memory = "1Gi"
+    }
+  }
+}
+
+spark {
+  worker {
+    requests {
+      cpu    = "250m"
+      memory = "1Gi"
+    }
+
+    limits {
+      cpu    = "2"
+      memory = "3Gi"
+    }
+  }
+
+  executor {
+    cores  = 2
+    memory = "1g"
+  }
+
+  driver {
+    memory = "1g"
+  }
+}
+
+mirror {
+  apt      = "http://172.31.77.2/"
+  registry = "http://172.31.77.2:5000"
+  keys     = ["/state/key.asc"]
+}
+
+# The nodes are containers. What follows is for them; a mini PC needs none of it.
+
+# Their kernel is this machine's, with its control groups and its swap.
+patch "kubelet" {
+  config = {
+    failCgroupV1 = false
+    failSwapOn   = false
+  }
+}
+
+# A container cannot set the size of the connection table; 0 leaves it as it is.
+patch "kube-proxy" {
+  config = {
+    conntrack = {
+      maxPerCore = 0
+    }
+  }
+}
+
+# This check wants the kernel's configuration, which a container does not have,
+# and refuses version 1 control groups.
+patch "kubeadm" {
+  ignore_preflight_errors = ["SystemVerification"]
+}
+
+# This machine cannot give CAP_SYS_RESOURCE, without which no process may lower
+# its OOM score.
+patch "containerd" {
+  config = {
+    plugins = {
+      "io.containerd.cri.v1.runtime" = {
+        restrict_oom_score_adj = true
+      }
+    }
+  }
+}
