@@ -1,0 +1,8 @@
+// Package e2e drives the nucspark binary as a person does, against a lab of
+// real machines: systemd, sshd, apt, kubeadm, HDFS and Spark. It makes its own
+// lab, named test, in a network of its own, and removes it at the end.
+//
+// The tests need the environment that make lab-test sets: NUCSPARK_LAB=1 and
+// the path of the binary in NUCSPARK. Without it they are skipped and say so.
+// NUCSPARK_LAB_KEEP=1 leaves the lab up for a look.
+package e2e
