@@ -1,0 +1,44 @@
+// Package hdfs makes the Hadoop file system of the cluster, and puts files into
+// it and out of it.
+//
+// What it makes true, in this order:
+//
+//   - Every directory of the inventory belongs to the user hdfs and holds
+//     .nucspark-disk, which says of which cluster, node, path and file system it
+//     is. The file is written once, into an empty directory only. A directory
+//     that holds anything else is refused, and so is one that held blocks and is
+//     empty now: its disk is not mounted.
+//   - The namenode's directory is formatted, once, over SSH, by a container that
+//     is no pod. It is formatted only when it, the checkpoint's directory, and
+//     every datanode directory of every node answered that they are empty, and
+//     the cluster has no record of a file system. What is unknown counts as not
+//     empty. No pod ever formats.
+//   - The namenode runs on the control-plane machine, and a second machine keeps
+//     a copy of its metadata (a SecondaryNameNode, hourly). With one machine
+//     there is no second copy.
+//   - Datanodes run on the nodes that store blocks: one DaemonSet for each
+//     distinct list of directories. A datanode leaves out a directory without
+//     its .nucspark-disk, and does not start with none left. It registers under
+//     its pod's address and carries the node's address as its host name, which
+//     is what Spark compares with the addresses of its workers.
+//   - The namenode knows which pod network and which address belong to one
+//     machine, so that readers get the replica of their own machine and writers
+//     put the first one there.
+//   - The namenode left safe mode by itself, every reachable datanode is
+//     registered, no block is missing, and the directories that users and Spark
+//     begin with exist. That is the milestone cluster/hdfs.
+//
+// A pod is restarted when the configuration that it reads itself changed, and
+// for no other reason: each role has its own ConfigMap, whose hash its pods
+// carry. Adding a node changes no pod template.
+//
+// Probes. A datanode is ready when it belongs to the right file system and had
+// an answer to a heartbeat within a minute; a namenode when it is out of safe
+// mode. Both are asked over HTTP by bash, because the images need to have no
+// other client. Liveness is only that the process answers: restarting a
+// datanode cures no namenode. Services publish pods that are not ready, since
+// datanodes must find a namenode that waits for them.
+//
+// [Client] speaks WebHDFS to namenode and datanodes through the SSH connection
+// to the control plane. No JVM is started for it.
+package hdfs
