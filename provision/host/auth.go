@@ -19,6 +19,11 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
+// loginError is a reason of ours why logging in cannot work.
+type loginError struct{ error }
+
+func (e *loginError) Unwrap() error { return e.error }
+
 // maxKeys is how many keys are shown to a machine. sshd counts each key that
 // it does not want as a failure and hangs up after six (MaxAuthTries), so one
 // attempt is left for a password.
@@ -112,7 +117,7 @@ func (l *login) methods(ctx context.Context, w *wire) ([]ssh.AuthMethod, func())
 			answers := make([]string, len(questions))
 			for i, q := range questions {
 				if echos[i] || !strings.Contains(strings.ToLower(q), "password") {
-					return nil, fmt.Errorf("the machine asks %q, which only a person can answer: use a key", Clean(q))
+					return nil, &loginError{fmt.Errorf("the machine asks %q, which only a person can answer: use a key", Clean(q))}
 				}
 				answers[i] = password
 			}
@@ -226,8 +231,7 @@ func (u *unlocking) SignWithAlgorithm(rand io.Reader, data []byte, algorithm str
 	defer func() { u.wire.SetDeadline(time.Now().Add(u.login.o.ConnectTimeout)) }()
 	signer, err := u.unlock(u.ctx, u.login.o.Passphrase)
 	if err != nil {
-		u.login.note(err.Error())
-		return nil, err
+		return nil, &loginError{err}
 	}
 	if s, ok := signer.(ssh.AlgorithmSigner); ok && algorithm != "" {
 		return s.SignWithAlgorithm(rand, data, algorithm)

@@ -299,8 +299,9 @@ func (h *Host) handshakeError(ctx context.Context, keys *hostKeys, err error) er
 // has no types for these: its own text, and the disconnect message of sshd
 // after too many attempts (RFC 4253, section 11.1; OpenSSH sends reason 2).
 func refusedLogin(err error) bool {
+	var ours *loginError
 	s := err.Error()
-	return strings.Contains(s, "unable to authenticate") || strings.Contains(s, "ssh: disconnect, reason 2:") || strings.Contains(s, "ssh: disconnect, reason 14:")
+	return errors.As(err, &ours) || strings.Contains(s, "unable to authenticate") || strings.Contains(s, "ssh: disconnect, reason 2:") || strings.Contains(s, "ssh: disconnect, reason 14:")
 }
 
 // connectError wraps err with what to do about it.

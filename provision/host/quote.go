@@ -3,7 +3,7 @@ package host
 import "strings"
 
 // Quote returns s as one word of a POSIX shell: in single quotes, with every
-// single quote of s written as '\''. Nothing inside is special to the shell,
+// single quote of s written as '\”. Nothing inside is special to the shell,
 // a newline included.
 //
 // No argument of a process can contain a NUL. Quote leaves it in place, and
