@@ -104,7 +104,7 @@ func (s joined) join(ctx context.Context, env *provision.Env, k *kube.Client) (e
 	defer func() {
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
-		err = errors.Join(err, token.delete(after, k))
+		err = errors.Join(err, deleteToken(after, k, token.secret))
 	}()
 	config, err := joinConfig(s.site, s.node, token.value, hash)
 	if err != nil {

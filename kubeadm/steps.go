@@ -29,12 +29,13 @@ const (
 // one of them.
 func Steps(site *provision.Site) []provision.Step {
 	cp := site.Cluster.ControlPlane()
-	initID, tokensID := cp.Name+"/kubeadm/init", "cluster/kubeadm/tokens"
+	dirID, initID, tokensID := cp.Name+"/kubeadm/directory", cp.Name+"/kubeadm/init", "cluster/kubeadm/tokens"
 	imagesID := func(node string) string { return node + "/kubeadm/images" }
 
 	kubeSystem := provision.LiveQuery{APIVersion: "v1", Kind: "Namespace", Name: "kube-system"}
 	steps := []provision.Step{
-		initialised{Base: provision.Base{Name: initID, Node: cp.Name, After: []string{imagesID(cp.Name)}}, site: site},
+		provision.Directory{Base: provision.Base{Name: dirID, Node: cp.Name, After: []string{provision.NodeBase(cp.Name)}}, Path: dir, Mode: 0o700},
+		initialised{Base: provision.Base{Name: initID, Node: cp.Name, After: []string{imagesID(cp.Name), dirID}}, site: site},
 		provision.WaitFor{
 			Base: provision.Base{Name: provision.ClusterAPI, After: []string{initID}},
 			Key:  "the API server answers", Bound: apiBound, Queries: []provision.Query{kubeSystem},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"nucspark.io/nucspark/provision"
@@ -52,8 +53,14 @@ func newToken(ctx context.Context, k *kube.Client, node string) (*token, error) 
 	return t, nil
 }
 
-func (t *token) delete(ctx context.Context, k *kube.Client) error {
-	return k.Delete(ctx, "v1", "Secret", metav1.NamespaceSystem, t.secret)
+// deleteToken deletes the Secret of a token at once: nothing belongs to it, and
+// the garbage collector of a young cluster would take seconds to find that out.
+func deleteToken(ctx context.Context, k *kube.Client, secret string) error {
+	err := k.Clientset().CoreV1().Secrets(metav1.NamespaceSystem).Delete(ctx, secret, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting the join token %s: %w", secret, err)
+	}
+	return nil
 }
 
 // noTokens is a step: no token of an earlier run, and not the one that kubeadm
@@ -87,8 +94,8 @@ func (s noTokens) Apply(ctx context.Context, env *provision.Env, changes []provi
 		return err
 	}
 	for _, c := range changes {
-		ns, name, _ := strings.Cut(c.Key, "/")
-		if err := k.Delete(ctx, "v1", "Secret", ns, name); err != nil {
+		_, name, _ := strings.Cut(c.Key, "/")
+		if err := deleteToken(ctx, k, name); err != nil {
 			return err
 		}
 	}
