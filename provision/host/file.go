@@ -219,7 +219,7 @@ func upload(ch ssh.Channel, r io.Reader, name string, size int64) error {
 	}
 	client, err := sftp.NewClientPipe(ch, ch, sftp.UseConcurrentWrites(true))
 	if err != nil {
-		return err
+		return fmt.Errorf("sftp did not begin; if a start file of the login shell (.bashrc) prints something, let it do so on terminals only: %w", err)
 	}
 	defer client.Close()
 	f, err := client.Create(name)
