@@ -2,7 +2,6 @@ package provision
 
 import (
 	"errors"
-	"fmt"
 	"regexp"
 
 	"nucspark.io/nucspark/provision/host"
@@ -10,7 +9,7 @@ import (
 
 var (
 	lockBusy       = regexp.MustCompile(`Could not get lock|Unable to (?:acquire|lock)|is another process using it`)
-	gonePackage    = regexp.MustCompile(`Failed to fetch .*404  Not Found`)
+	gonePackage    = regexp.MustCompile(`Failed to fetch .*404  `)
 	unknownPackage = regexp.MustCompile(`Unable to locate package|Version '[^']*' for '[^']*' was not found|has no installation candidate`)
 )
 
@@ -39,7 +38,7 @@ var aptFailures = []struct {
 	{regexp.MustCompile(`Temporary failure resolving|Could not resolve|Could not connect|Connection (?:failed|timed out|refused|reset)|Unable to connect|Network is unreachable|No route to host|\b50\d  [A-Z]|Hash Sum mismatch|File has unexpected size`),
 		"a package repository did not answer",
 		"see that the node reaches it (name resolution, proxy, mirror) and run again", true},
-	{regexp.MustCompile(`does not have a Release file|404  Not Found`), "a package repository is not where it should be",
+	{regexp.MustCompile(`does not have a Release file|404  \S`), "a package repository is not where it should be",
 		"see that the mirror block names a repository, or that upstream serves this release of the system", false},
 	{unknownPackage, "no package repository of the node has it",
 		"see that the mirror, or upstream, carries this version for this system", false},
@@ -55,21 +54,39 @@ var aptFailures = []struct {
 		"the lines above say which; repair it with dpkg --configure -a and run again", false},
 }
 
+// aptError is a failed call in words. It wraps the command's own error, which
+// has the last lines of the output.
+type aptError struct {
+	text    string
+	command *host.CommandError
+}
+
+func (e *aptError) Error() string { return e.text }
+func (e *aptError) Unwrap() error { return e.command }
+
 // failure says what a failed call of apt means.
 func (a *apt) failure(what string, res host.Result, err error) error {
 	var cmd *host.CommandError
 	if !errors.As(err, &cmd) {
 		return err // the connection, not apt
 	}
-	means, hint, transient := explainApt(res.Stdout + "\n" + res.Stderr)
-	e := &StepError{Node: a.node, Step: a.step, Hint: hint, Transient: transient}
-	if means == "" {
-		e.Err = fmt.Errorf("%s: %w", what, err)
-	} else {
-		e.Err = fmt.Errorf("%s: %s: %w", what, means, err)
+	out := res.Stdout + "\n" + res.Stderr
+	means, hint, transient := explainApt(out)
+	text := what + ": "
+	if means != "" {
+		text += means + ": "
 	}
-	return e
+	if m := firstError.FindStringSubmatch(out); m != nil {
+		text += host.Clean(m[1])
+	} else {
+		text += err.Error()
+	}
+	return &StepError{Node: a.node, Step: a.step, Err: &aptError{text, cmd}, Hint: hint, Transient: transient}
 }
+
+// firstError is what apt and dpkg complained of first; the rest follows from
+// it.
+var firstError = regexp.MustCompile(`(?m)^(?:E|dpkg): (.+)$`)
 
 func explainApt(out string) (means, hint string, transient bool) {
 	for _, f := range aptFailures {

@@ -153,7 +153,7 @@ func installScript(install, hold, unhold []string, lockSeconds int) string {
 	var b strings.Builder
 	b.WriteString(aptEnvironment + "code=0\n")
 	if len(unhold) > 0 {
-		fmt.Fprintf(&b, "apt-mark -q unhold -- %s\n", quoteAll(unhold))
+		fmt.Fprintf(&b, "apt-mark -q unhold -- %s >/dev/null\n", quoteAll(unhold))
 	}
 	if len(install) > 0 {
 		fmt.Fprintf(&b, "%s --no-remove install -- %s || code=$?\n", aptGet(lockSeconds), quoteAll(install))
@@ -161,8 +161,8 @@ func installScript(install, hold, unhold []string, lockSeconds int) string {
 	if len(hold) > 0 {
 		// A package that could not be installed is not held: a hold on what is
 		// absent would keep it out for ever.
-		fmt.Fprintf(&b, "for p in %s; do\n\tcase $(dpkg-query -W -f '${db:Status-Status}' -- \"$p\" 2>/dev/null) in\n"+
-			"\tinstalled) apt-mark -q hold -- \"$p\" || code=$?;;\n\tesac\ndone\n", quoteAll(hold))
+		fmt.Fprintf(&b, "set --\nfor p in %s; do\n\tcase $(dpkg-query -W -f '${db:Status-Status}' -- \"$p\" 2>/dev/null) in\n"+
+			"\tinstalled) set -- \"$@\" \"$p\";;\n\tesac\ndone\n[ $# -eq 0 ] || apt-mark -q hold -- \"$@\" >/dev/null || code=$?\n", quoteAll(hold))
 	}
 	b.WriteString("exit $code\n")
 	return b.String()

@@ -59,19 +59,21 @@ func TestInstallScript(t *testing.T) {
 	got := installScript([]string{"kubeadm=1.36.3-*", "socat"}, []string{"kubeadm"}, []string{"kubeadm"}, 600)
 	const want = `export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 NEEDRESTART_MODE=l APT_LISTCHANGES_FRONTEND=none LC_ALL=C
 code=0
-apt-mark -q unhold -- 'kubeadm'
+apt-mark -q unhold -- 'kubeadm' >/dev/null
 apt-get -y -q -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 -o APT::Install-Recommends=false -o Acquire::Retries=3 --no-remove install -- 'kubeadm=1.36.3-*' 'socat' || code=$?
+set --
 for p in 'kubeadm'; do
 	case $(dpkg-query -W -f '${db:Status-Status}' -- "$p" 2>/dev/null) in
-	installed) apt-mark -q hold -- "$p" || code=$?;;
+	installed) set -- "$@" "$p";;
 	esac
 done
+[ $# -eq 0 ] || apt-mark -q hold -- "$@" >/dev/null || code=$?
 exit $code
 `
 	if got != want {
 		t.Errorf("got:\n%s", got)
 	}
-	if got := installScript(nil, []string{"kubelet"}, nil, 1); strings.Contains(got, "apt-get") || !strings.Contains(got, "hold -- \"$p\"") {
+	if got := installScript(nil, []string{"kubelet"}, nil, 1); strings.Contains(got, "apt-get") || !strings.Contains(got, "hold -- \"$@\"") {
 		t.Errorf("only a hold is missing:\n%s", got)
 	}
 }
@@ -398,7 +400,11 @@ func TestPackagesFailures(t *testing.T) {
 		}
 		return host.Result{}, nil
 	})
-	if err == nil || !IsTransient(err) || !strings.Contains(err.Error(), "did not answer") {
-		t.Errorf("a mirror that is down: %v", err)
+	const down = "n/packages: updating the lists of /etc/apt/sources.list.d/nucspark.list: a package repository did not answer: " +
+		"Failed to fetch http://m/./InRelease  Could not connect to m:80 (192.168.1.2). - connect (111: Connection refused); " +
+		"see that the node reaches it (name resolution, proxy, mirror) and run again"
+	var cmd *host.CommandError
+	if err == nil || !IsTransient(err) || err.Error() != down || !errors.As(err, &cmd) {
+		t.Errorf("a mirror that is down:\n%v, want\n%s", err, down)
 	}
 }
