@@ -134,6 +134,7 @@ func TestSnippets(t *testing.T) {
 		{"password with a mistake behind it", "ssh {\n  password = \"hunter2\" x\n}", "(sensitive)", "hunter2"},
 		{"password that is a template", "ssh {\n  password = \"hunter2${var.x}\"\n}", "(sensitive)", "hunter2"},
 		{"windows line end", "ssh {\r\n  port = \"22\"\r\n}\r\n", "\n  2 |   port = \"22\"\n", "\r"},
+		{"nesting without end", strings.Repeat("a {\n", 100_000), "100000 brackets inside each other", ""},
 		{"no file at all", "\x00\xff", "error:", "\x00"},
 	} {
 		_, err := Parse("cluster.hcl", []byte(test.src))

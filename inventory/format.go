@@ -3,8 +3,6 @@ package inventory
 import (
 	"bytes"
 
-	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/hclwrite"
 )
 
@@ -13,9 +11,7 @@ import (
 // error, which is Diagnostics where src is no valid HCL.
 func Format(path string, src []byte) ([]byte, error) {
 	d := &decoder{src: src}
-	var diags hcl.Diagnostics
-	if d.file, diags = hclsyntax.ParseConfig(src, path, hcl.InitialPos); diags.HasErrors() {
-		d.reportHCL(place{}, diags)
+	if !d.parse(path) {
 		return nil, sortDiagnostics(d.diags)
 	}
 	formatted := bytes.TrimRight(hclwrite.Format(src), "\n")

@@ -17,8 +17,7 @@ import (
 	"github.com/zclconf/go-cty/cty/function"
 )
 
-// maxFile is more than an inventory of a thousand nodes needs, and little enough
-// for the parser, which recurses, to survive a file that only nests.
+// maxFile is more than an inventory of a thousand nodes needs.
 const maxFile = 512 << 10
 
 // Load reads and checks the inventory at path. The error is Diagnostics where
@@ -35,6 +34,29 @@ func Load(path string) (*Cluster, error) {
 	return Parse(path, src)
 }
 
+// maxDepth is more brackets inside each other than anybody writes. The parser
+// recurses with them and would end the process where there are very many.
+const maxDepth = 200
+
+// depth is the greatest number of brackets that are open at once, and where.
+// Those in texts and comments are counted too, which does no harm.
+func depth(src []byte) (greatest int, at hcl.Pos) {
+	open, line, start := 0, 1, 0
+	for i, c := range src {
+		switch c {
+		case '{', '[', '(':
+			if open++; open > greatest {
+				greatest, at = open, hcl.Pos{Line: line, Column: i - start + 1, Byte: i}
+			}
+		case '}', ']', ')':
+			open = max(0, open-1)
+		case '\n':
+			line, start = line+1, i+1
+		}
+	}
+	return greatest, at
+}
+
 // Parse checks an inventory that is already read. Relative paths in it are
 // relative to the folder of path.
 func Parse(path string, src []byte) (*Cluster, error) {
@@ -43,14 +65,7 @@ func Parse(path string, src []byte) (*Cluster, error) {
 		return nil, fmt.Errorf("find the folder of %s: %w", path, err)
 	}
 	d := &decoder{src: src, dir: dir, c: &Cluster{File: path}}
-	var diags hcl.Diagnostics
-	if strings.HasSuffix(path, ".json") {
-		d.file, diags = hcljson.Parse(src, path)
-	} else {
-		d.file, diags = hclsyntax.ParseConfig(src, path, hcl.InitialPos)
-	}
-	d.reportHCL(place{}, diags)
-	if !diags.HasErrors() {
+	if d.parse(path) {
 		d.decode()
 		d.check()
 	}
@@ -61,6 +76,22 @@ func Parse(path string, src []byte) (*Cluster, error) {
 	}
 	d.c.Warnings = d.diags
 	return d.c, nil
+}
+
+// parse reads the syntax and tells whether it is right.
+func (d *decoder) parse(path string) bool {
+	if n, pos := depth(d.src); n > maxDepth {
+		d.report(Error, place{rng: hcl.Range{Filename: path, Start: pos, End: pos}}, "", "there are %d brackets inside each other", n)
+		return false
+	}
+	var diags hcl.Diagnostics
+	if strings.HasSuffix(path, ".json") {
+		d.file, diags = hcljson.Parse(d.src, path)
+	} else {
+		d.file, diags = hclsyntax.ParseConfig(d.src, path, hcl.InitialPos)
+	}
+	d.reportHCL(place{}, diags)
+	return !diags.HasErrors()
 }
 
 // readBounded reads a file that is expected to be small. What is no file and
