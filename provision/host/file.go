@@ -166,7 +166,7 @@ func (h *Host) Upload(ctx context.Context, r io.Reader, size int64, progress fun
 	if err != nil {
 		return "", err
 	}
-	ch, reqs, err := c.open(ctx, "session", nil)
+	ch, reqs, err := c.session(ctx)
 	if err != nil {
 		return "", h.connectError("upload", err)
 	}
