@@ -239,6 +239,10 @@ func TestManyCommands(t *testing.T) {
 		t.Errorf("%d connections", s.accepted.Load())
 	}
 
+	// A session that sshd still counts is waited for.
+	s.refuse.Store(5)
+	mustRun(t, h, ":")
+
 	// Eight that are cancelled at once still find sessions to be stopped by.
 	ctx, cancel := context.WithCancel(t.Context())
 	started := make(chan string, maxSessions)

@@ -47,7 +47,7 @@ type server struct {
 
 	logins   atomic.Int32 // attempts to authenticate with something
 	accepted atomic.Int32 // connections
-	sessions atomic.Int32
+	refuse   atomic.Int32 // sessions to refuse, as if some were not gone yet
 	most     atomic.Int32 // sessions at one time
 
 	mu    sync.Mutex
@@ -229,16 +229,15 @@ func (s *server) serve(c net.Conn) {
 			now := open.Add(1)
 			for m := s.most.Load(); now > m && !s.most.CompareAndSwap(m, now); m = s.most.Load() {
 			}
-			if now > 10 {
+			if now > 10 || s.refuse.Add(-1) >= 0 {
 				open.Add(-1)
-				n.Reject(ssh.ResourceShortage, "MaxSessions")
+				n.Reject(ssh.ConnectionFailed, "open failed") // what OpenSSH says above MaxSessions
 				continue
 			}
 			ch, reqs, err := n.Accept()
 			if err != nil {
 				return
 			}
-			s.sessions.Add(1)
 			go func() {
 				defer open.Add(-1)
 				s.session(ch, reqs)
