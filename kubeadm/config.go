@@ -37,6 +37,7 @@ type initConfiguration struct {
 	BootstrapTokens  []bootstrapToken `json:"bootstrapTokens"`
 	NodeRegistration nodeRegistration `json:"nodeRegistration"`
 	LocalAPIEndpoint apiEndpoint      `json:"localAPIEndpoint"`
+	SkipPhases       []string         `json:"skipPhases"`
 }
 
 type bootstrapToken struct {
@@ -188,6 +189,7 @@ func initConfig(site *provision.Site) ([]byte, error) {
 			BootstrapTokens:  []bootstrapToken{{Description: tokenNote + "init", TTL: tokenLife.String()}},
 			NodeRegistration: registration(site, cp),
 			LocalAPIEndpoint: apiEndpoint{cp.Address.String(), apiPort},
+			SkipPhases:       []string{"show-join-command"}, // nobody joins by hand
 		}, inventory.Patch{}},
 		{kubeletConfiguration{head{"kubelet.config.k8s.io/v1beta1", "KubeletConfiguration"}, driver}, c.Patches["kubelet"]},
 		{kubeProxyConfiguration{head{"kubeproxy.config.k8s.io/v1alpha1", "KubeProxyConfiguration"}}, c.Patches["kube-proxy"]},

@@ -98,8 +98,17 @@ func initScript(etcd string) string {
 	}
 	reset := ""
 	if etcd != "" {
+		// The reset empties /var/lib/kubelet, where the credentials of image
+		// registries lie already.
 		resume = append(resume, "DirAvailable-"+strings.ReplaceAll(etcd, "/", "-"))
-		reset = fmt.Sprintf("  if [ ! -e %s/member ]; then kubeadm reset --force --cri-socket %s; set --; fi\n", provision.Quote(etcd), criSocket)
+		reset = fmt.Sprintf(`  if [ ! -e %s/member ]; then
+    keep=/var/lib/kubelet/config.json
+    [ ! -e $keep ] || cp -p $keep %[2]s/
+    kubeadm reset --force --cri-socket %[3]s
+    [ ! -e %[2]s/config.json ] || mv %[2]s/config.json $keep
+    set --
+  fi
+`, provision.Quote(etcd), dir, criSocket)
 	}
 	return fmt.Sprintf(`set -e
 if [ -e %[1]s ]; then

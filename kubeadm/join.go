@@ -22,6 +22,9 @@ const (
 
 	// joinFile holds a token: it lies in memory, never on a disk.
 	joinFile = "/run/nucspark-join.yaml"
+
+	// bootstrapConf holds the token too, until kubeadm join removes it.
+	bootstrapConf = "/etc/kubernetes/bootstrap-kubelet.conf"
 )
 
 // joined is a step: a machine is a member of the cluster.
@@ -35,6 +38,10 @@ func (s joined) conf() provision.FileQuery {
 	return provision.FileQuery{Node: s.node.Name, Path: kubeletConf}
 }
 
+func (s joined) bootstrap() provision.FileQuery {
+	return provision.FileQuery{Node: s.node.Name, Path: bootstrapConf}
+}
+
 // ca asks for the certificate authority that a machine trusts.
 func ca(node string) provision.FileQuery {
 	return provision.FileQuery{Node: node, Path: caFile, Content: true}
@@ -45,7 +52,7 @@ func liveNode(name string) provision.LiveQuery {
 }
 
 func (s joined) Reads() []provision.Query {
-	return []provision.Query{s.conf(), ca(s.node.Name), ca(s.site.Cluster.ControlPlane().Name), liveNode(s.node.Name)}
+	return []provision.Query{s.conf(), s.bootstrap(), ca(s.node.Name), ca(s.site.Cluster.ControlPlane().Name), liveNode(s.node.Name)}
 }
 
 func (s joined) Diff(f provision.Facts) ([]provision.Change, error) {
@@ -63,6 +70,9 @@ func (s joined) Diff(f provision.Facts) ([]provision.Change, error) {
 		c.Action, c.Old, c.New = provision.Restart, "joined, but the cluster does not know it", "kubelet registers it again"
 		return []provision.Change{c}, nil
 	}
+	if s.bootstrap().In(f).Exists {
+		return []provision.Change{{Kind: "file", Key: bootstrapConf, Action: provision.Delete, Old: "left by a join that was interrupted"}}, nil
+	}
 	return nil, nil
 }
 
@@ -74,9 +84,12 @@ func (s joined) Apply(ctx context.Context, env *provision.Env, changes []provisi
 		return err
 	}
 	node := env.Node(s.node.Name)
-	if changes[0].Action == provision.Restart {
+	switch changes[0].Action {
+	case provision.Restart:
 		_, err = node.Run(ctx, "systemctl restart kubelet")
-	} else {
+	case provision.Delete:
+		_, err = node.Run(ctx, "rm -f "+bootstrapConf)
+	default:
 		err = s.join(ctx, env, k)
 	}
 	if err != nil {
@@ -120,9 +133,9 @@ func (s joined) join(ctx context.Context, env *provision.Env, k *kube.Client) (e
 trap 'exit 129' HUP INT TERM
 set -e
 systemctl stop kubelet
-rm -f /etc/kubernetes/bootstrap-kubelet.conf %[2]s
+rm -f %[2]s %[3]s
 kubeadm join --config %[1]s
-`, joinFile, caFile)
+`, joinFile, bootstrapConf, caFile)
 	err = node.Change(ctx, provision.Entry{Kind: "kubeadm", Key: "join", After: s.site.Resolved.Kubernetes}, script)
 	if err != nil {
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)

@@ -156,6 +156,7 @@ func TestJoined(t *testing.T) {
 	for _, tt := range []struct {
 		name           string
 		conf, ca, cpCA string
+		bootstrap      string
 		live           provision.Object
 		want           string
 		err            bool
@@ -164,10 +165,11 @@ func TestJoined(t *testing.T) {
 		{name: "interrupted join", ca: "A", cpCA: "A", want: "kubeadm join"},
 		{name: "member", conf: "x", ca: "A", cpCA: "A\n", live: provision.Object{"kind": "Node"}},
 		{name: "unknown to the cluster", conf: "x", ca: "A", cpCA: "A", want: "kubelet registers it again"},
+		{name: "interrupted at its end", conf: "x", ca: "A", cpCA: "A", live: provision.Object{"kind": "Node"}, bootstrap: "x"},
 		{name: "member elsewhere", conf: "x", ca: "B", cpCA: "A", err: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			answers := map[provision.Query]any{s.conf(): file(tt.conf), ca("nuc02"): file(tt.ca), ca("nuc01"): file(tt.cpCA), liveNode("nuc02"): tt.live}
+			answers := map[provision.Query]any{s.conf(): file(tt.conf), s.bootstrap(): file(tt.bootstrap), ca("nuc02"): file(tt.ca), ca("nuc01"): file(tt.cpCA), liveNode("nuc02"): tt.live}
 			changes, err := s.Diff(provision.NewFacts(answers))
 			if (err != nil) != tt.err {
 				t.Fatalf("error %v", err)
@@ -176,8 +178,8 @@ func TestJoined(t *testing.T) {
 			if len(changes) > 0 {
 				got = changes[0].New
 			}
-			if got != tt.want {
-				t.Errorf("change %q, want %q", got, tt.want)
+			if deletes := len(changes) > 0 && changes[0].Action == provision.Delete; got != tt.want || deletes != (tt.bootstrap != "") {
+				t.Errorf("changes %v, want %q", changes, tt.want)
 			}
 		})
 	}

@@ -1,7 +1,13 @@
 set -e
 if [ -e /etc/kubernetes/nucspark/init.state ]; then
   set -- --ignore-preflight-errors='FileAvailable--etc-kubernetes-manifests-etcd.yaml,FileAvailable--etc-kubernetes-manifests-kube-apiserver.yaml,FileAvailable--etc-kubernetes-manifests-kube-controller-manager.yaml,FileAvailable--etc-kubernetes-manifests-kube-scheduler.yaml,Port-6443,Port-10250,Port-10257,Port-10259,Port-2379,Port-2380,DirAvailable--var-lib-etcd'
-  if [ ! -e '/var/lib/etcd'/member ]; then kubeadm reset --force --cri-socket unix:///run/containerd/containerd.sock; set --; fi
+  if [ ! -e '/var/lib/etcd'/member ]; then
+    keep=/var/lib/kubelet/config.json
+    [ ! -e $keep ] || cp -p $keep /etc/kubernetes/nucspark/
+    kubeadm reset --force --cri-socket unix:///run/containerd/containerd.sock
+    [ ! -e /etc/kubernetes/nucspark/config.json ] || mv /etc/kubernetes/nucspark/config.json $keep
+    set --
+  fi
 fi
 kubeadm config validate --config /etc/kubernetes/nucspark/kubeadm.yaml
 echo started > /etc/kubernetes/nucspark/init.state
