@@ -111,7 +111,7 @@ func (b *builder) containerdInEffect() provision.Step {
 		Base: b.base("containerd/in-effect", "containerd/service"), Key: "containerd uses its configuration",
 		Queries: []provision.Query{dump},
 		Missing: func(f provision.Facts) string { return notInEffect(want, dump.In(f)) },
-		Bound:   30 * time.Second,
+		Bound:   5 * time.Second,
 		Hint:    "compare the patch of containerd in the inventory with containerd config dump on the node",
 	}
 }
@@ -170,5 +170,5 @@ func (b *builder) registryCredentials() {
 	}
 	b.add(provision.File{Base: b.base("kubelet/credentials", "kubelet/directory"), Path: kubeletCredentials,
 		Content: append(body, '\n'), Mode: 0o600, Sensitive: true},
-		provision.Directory{Base: b.base("kubelet/directory", "packages/kubernetes"), Path: "/var/lib/kubelet", Mode: 0o750})
+		provision.Directory{Base: b.base("kubelet/directory", "packages/kubernetes"), Path: "/var/lib/kubelet", Mode: 0o755})
 }

@@ -83,21 +83,24 @@ func (s swapOff) Apply(ctx context.Context, env *provision.Env, c []provision.Ch
 }
 
 // swapScript switches off what is on, then masks the units that would come
-// back. A unit that was made of a line of fstab is gone by then.
+// back. A unit that was made of a line of fstab is gone by then. A file in the
+// place of a mask is kept beside it, under a name that systemd does not read.
 func swapScript(is provision.SwapFact) string {
 	var w strings.Builder
-	w.WriteString("set -e\n")
+	w.WriteString("set -e\n" +
+		"aside() { [ -L \"$1\" ] || [ ! -e \"$1\" ] || mv -- \"$1\" \"$1.nucspark\"; }\n")
 	if len(is.Active) > 0 {
 		w.WriteString("swapoff -a\n")
 	}
 	w.WriteString("systemctl daemon-reload\n")
 	for _, u := range is.Units {
 		if u == zramGenerator {
-			fmt.Fprintf(&w, "[ -L %[1]s ] || [ ! -e %[1]s ] || mv -- %[1]s %[1]s.nucspark\nln -sfn /dev/null %[1]s\nsystemctl daemon-reload\n", zramConf)
+			fmt.Fprintf(&w, "aside %[1]s\nln -sfn /dev/null %[1]s\nsystemctl daemon-reload\n", zramConf)
 			continue
 		}
 		q := provision.Quote(u)
-		fmt.Fprintf(&w, "[ -z \"$(systemctl show -p FragmentPath --value -- %[1]s)\" ] || systemctl mask --now -- %[1]s\n", q)
+		fmt.Fprintf(&w, "if [ -n \"$(systemctl show -p FragmentPath --value -- %[1]s)\" ]; then\n"+
+			"\tsystemctl stop -- %[1]s\n\taside /etc/systemd/system/%[1]s\n\tsystemctl mask -- %[1]s\nfi\n", q)
 	}
 	return w.String()
 }

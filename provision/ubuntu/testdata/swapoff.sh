@@ -1,7 +1,12 @@
 set -e
+aside() { [ -L "$1" ] || [ ! -e "$1" ] || mv -- "$1" "$1.nucspark"; }
 swapoff -a
 systemctl daemon-reload
-[ -z "$(systemctl show -p FragmentPath --value -- 'swap.img.swap')" ] || systemctl mask --now -- 'swap.img.swap'
-[ -L /etc/systemd/zram-generator.conf ] || [ ! -e /etc/systemd/zram-generator.conf ] || mv -- /etc/systemd/zram-generator.conf /etc/systemd/zram-generator.conf.nucspark
+if [ -n "$(systemctl show -p FragmentPath --value -- 'swap.img.swap')" ]; then
+	systemctl stop -- 'swap.img.swap'
+	aside /etc/systemd/system/'swap.img.swap'
+	systemctl mask -- 'swap.img.swap'
+fi
+aside /etc/systemd/zram-generator.conf
 ln -sfn /dev/null /etc/systemd/zram-generator.conf
 systemctl daemon-reload
