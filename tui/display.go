@@ -41,6 +41,9 @@ type Options struct {
 	LogPath  string    // where Log is kept, for the summary
 	Retry    string    // the command that goes on after a failure
 	Next     []string  // commands to go on with after a success
+	// Interrupt is called for a Ctrl-C that the terminal gave to the screen
+	// instead of to the process.
+	Interrupt func()
 }
 
 // Display shows one run.
@@ -55,6 +58,7 @@ type Display struct {
 // shower is what differs between the modes.
 type shower interface {
 	event(provision.Event, *provision.State)
+	say(text string)
 	close()
 }
 
@@ -97,6 +101,9 @@ func (d *Display) Event(e provision.Event) {
 	d.shown.event(e, &d.state)
 }
 
+// Say shows a word to the person that is no event of the run.
+func (d *Display) Say(text string) { d.shown.say(text) }
+
 // Close ends the display and prints the summary.
 func (d *Display) Close() {
 	d.shown.close()
@@ -112,9 +119,11 @@ func (d *Display) Close() {
 type jsonLines struct{ enc *json.Encoder }
 
 func (j jsonLines) event(e provision.Event, _ *provision.State) { _ = j.enc.Encode(e) }
+func (jsonLines) say(string)                                    {}
 func (jsonLines) close()                                        {}
 
 type quiet struct{}
 
 func (quiet) event(provision.Event, *provision.State) {}
+func (quiet) say(string)                              {}
 func (quiet) close()                                  {}

@@ -53,7 +53,8 @@ func (p *plain) event(e provision.Event, s *provision.State) {
 	}
 }
 
-func (*plain) close() {}
+func (p *plain) say(text string) { fmt.Fprintln(p.w, text) }
+func (*plain) close()            {}
 
 // clock is minutes and seconds of a run.
 func clock(d time.Duration) string {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -51,8 +52,8 @@ func up(ctx context.Context, app *App, yes bool, mode tui.Mode) error {
 	started := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop, release := interrupts(app.Err, cancel)
-	defer release()
+	ints := newInterrupts(cancel, func(text string) { fmt.Fprintln(app.Err, text) })
+	defer ints.release()
 
 	s, err := app.survey(ctx)
 	if err != nil {
@@ -92,12 +93,12 @@ func up(ctx context.Context, app *App, yes bool, mode tui.Mode) error {
 			fmt.Fprintln(app.Err, "! "+n)
 		}
 	}
-	return carryOut(ctx, app, s, p, mode, stop)
+	return carryOut(ctx, app, s, p, mode, ints)
 }
 
 // carryOut runs a plan under the lock of every node, with progress and a
 // summary.
-func carryOut(ctx context.Context, app *App, s *surveyed, p *provision.Plan, mode tui.Mode, stop <-chan struct{}) error {
+func carryOut(ctx context.Context, app *App, s *surveyed, p *provision.Plan, mode tui.Mode, ints *interrupts) error {
 	id := time.Now().UTC().Format("20060102T150405Z")
 	var nodes []string
 	for _, n := range s.site.Reachable() {
@@ -114,11 +115,14 @@ func carryOut(ctx context.Context, app *App, s *surveyed, p *provision.Plan, mod
 	}
 	defer log.Close()
 
-	display, err := tui.New(mode, tui.Options{In: app.In, Out: app.Out, Err: app.Err, Cluster: s.cluster.Name, Log: log, LogPath: path, Retry: retryCommand(app)})
+	display, err := tui.New(mode, tui.Options{In: app.In, Out: app.Out, Err: app.Err, Cluster: s.cluster.Name, Log: log, LogPath: path, Retry: retryCommand(app),
+		Next: nextCommands(app), Interrupt: ints.press})
 	if err != nil {
 		return err
 	}
-	_, err = provision.Run(ctx, s.fleet, s.site, p, provision.Options{ID: id, Events: display.Event, Check: lock.Check, Stop: stop})
+	say := display.Say
+	ints.say.Store(&say)
+	_, err = provision.Run(ctx, s.fleet, s.site, p, provision.Options{ID: id, Events: display.Event, Check: lock.Check, Stop: ints.stop})
 	display.Close()
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
@@ -127,6 +131,19 @@ func carryOut(ctx context.Context, app *App, s *surveyed, p *provision.Plan, mod
 		return &ExitError{Code: exitFailed} // the summary said why
 	}
 	return s.unreachable()
+}
+
+// nextCommands are what a person does once the cluster is up.
+func nextCommands(app *App) []string {
+	file := ""
+	if app.File != "cluster.hcl" {
+		file = " -f " + app.File
+	}
+	return []string{
+		"nucspark status" + file,
+		"nucspark hdfs put" + file + " FILE /",
+		"nucspark submit" + file + " examples/wordcount.py hdfs:///FILE",
+	}
 }
 
 func retryCommand(app *App) string {
@@ -153,26 +170,46 @@ func openRunLog(id string) (io.WriteCloser, string, error) {
 
 // interrupts turns the first Ctrl-C into a request to stop after the running
 // steps, and the second into a cancellation.
-func interrupts(w io.Writer, cancel context.CancelFunc) (stop <-chan struct{}, release func()) {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	asked := make(chan struct{})
-	done := make(chan struct{})
+type interrupts struct {
+	stop    chan struct{} // closed by the first
+	signals chan os.Signal
+	done    chan struct{}
+	say     atomic.Pointer[func(string)]
+}
+
+func newInterrupts(cancel context.CancelFunc, say func(string)) *interrupts {
+	i := &interrupts{stop: make(chan struct{}), signals: make(chan os.Signal, 2), done: make(chan struct{})}
+	i.say.Store(&say)
+	signal.Notify(i.signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		for n := 0; ; n++ {
 			select {
-			case <-done:
+			case <-i.done:
 				return
-			case <-signals:
+			case <-i.signals:
 			}
 			if n == 0 {
-				fmt.Fprintln(w, "\nStopping: the running steps are finished, nothing new is started. Ctrl-C again cancels them.")
-				close(asked)
+				(*i.say.Load())("Stopping: the running steps are finished, nothing new is started. Ctrl-C again cancels them.")
+				close(i.stop)
 				continue
 			}
+			(*i.say.Load())("Cancelling.")
 			cancel()
 			return
 		}
 	}()
-	return asked, func() { signal.Stop(signals); close(done) }
+	return i
+}
+
+// press is a Ctrl-C that came as a key.
+func (i *interrupts) press() {
+	select {
+	case i.signals <- os.Interrupt:
+	default: // two are under way already
+	}
+}
+
+func (i *interrupts) release() {
+	signal.Stop(i.signals)
+	close(i.done)
 }
