@@ -245,7 +245,9 @@ func ensureNode(ctx context.Context, o Options, m machine, image string, host ho
 	if there {
 		err := startNode(ctx, o, m.Name)
 		if err == nil {
-			wait, cancel := context.WithTimeout(ctx, 20*time.Second)
+			// Long, because what is replaced loses its disks, and a busy
+			// machine is slow.
+			wait, cancel := context.WithTimeout(ctx, time.Minute)
 			err = waitForSSH(wait, o, m, user.Signer)
 			cancel()
 		}

@@ -80,7 +80,7 @@ func ensureMirror(ctx context.Context, o Options, there bool) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	if err := waitForPorts(ctx, o.mirrorAddress(), 80, 5000); err != nil {
+	if err := waitForPorts(ctx, name, o.mirrorAddress(), 80, 5000); err != nil {
 		return fmt.Errorf("the mirror does not answer: %w; read `docker logs %s`", err, name)
 	}
 	o.say("the mirror serves at %s", o.mirrorAddress())
@@ -179,8 +179,9 @@ func fileHash(names ...string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil))[:16], nil
 }
 
-// waitForPorts polls until every port takes a connection or ctx ends.
-func waitForPorts(ctx context.Context, a netip.Addr, ports ...uint16) error {
+// waitForPorts polls until every port of a container takes a connection, the
+// container ends or ctx does.
+func waitForPorts(ctx context.Context, container string, a netip.Addr, ports ...uint16) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for len(ports) > 0 {
@@ -190,6 +191,9 @@ func waitForPorts(ctx context.Context, a netip.Addr, ports ...uint16) error {
 			conn.Close()
 			ports = ports[1:]
 			continue
+		}
+		if !running(ctx, container) {
+			return errors.New("it ended")
 		}
 		select {
 		case <-ctx.Done():

@@ -239,8 +239,7 @@ func waitForSSH(ctx context.Context, o Options, m machine, key ssh.Signer) error
 		if err == nil || ctx.Err() == nil { // else it says only that time is up
 			err = e
 		}
-		on, e := docker(ctx, nil, "container", "inspect", "--format", "{{.State.Running}}", o.object(m.Name))
-		if e == nil && on != "true" {
+		if !running(ctx, o.object(m.Name)) {
 			return fmt.Errorf("%s went off while it started", m.Name)
 		}
 		select {
