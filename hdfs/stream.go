@@ -36,26 +36,41 @@ func watch(ctx context.Context) (context.Context, *stall, func()) {
 func (s *stall) moving() { s.timer.Reset(stallBound) }
 func (s *stall) rest()   { s.timer.Stop() }
 
-// source is the body of a put. Time that its reader takes does not count as
+// body is what a put sends. Time that its source takes does not count as
 // standing still: it may be a person who types.
-type source struct {
-	r        io.Reader
+type body struct {
+	*io.PipeReader
 	stall    *stall
 	sent     int64
 	progress func(int64)
-	err      error // of r
 }
 
-func (s *source) Read(p []byte) (int, error) {
-	s.stall.rest()
-	n, err := s.r.Read(p)
-	s.stall.moving()
-	s.sent += int64(n)
-	if n > 0 && s.progress != nil {
-		s.progress(s.sent)
-	}
-	if err != nil && err != io.EOF {
-		s.err = err
+// sourceError is a failure to read what was to be sent.
+type sourceError struct{ error }
+
+func (e *sourceError) Unwrap() error { return e.error }
+
+// newBody reads r aside, so that a transfer can end while r has nothing to say.
+func newBody(ctx context.Context, r io.Reader, s *stall, progress func(int64)) *body {
+	pr, pw := io.Pipe()
+	go func() {
+		_, err := io.Copy(pw, r)
+		if err != nil {
+			err = &sourceError{err}
+		}
+		pw.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { pr.CloseWithError(context.Cause(ctx)) })
+	return &body{PipeReader: pr, stall: s, progress: progress}
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	b.stall.rest()
+	n, err := b.PipeReader.Read(p)
+	b.stall.moving()
+	b.sent += int64(n)
+	if n > 0 && b.progress != nil {
+		b.progress(b.sent)
 	}
 	return n, err
 }
@@ -87,23 +102,30 @@ func (c *Client) Put(ctx context.Context, r io.Reader, size int64, path string, 
 }
 
 func (c *Client) write(ctx context.Context, r io.Reader, size int64, part, path string, progress func(int64)) error {
+	// A datanode that is not told takes its own default, which is 3.
+	var v struct {
+		Defaults struct{ Replication int } `json:"FsServerDefaults"`
+	}
+	if err := c.ask(ctx, http.MethodGet, "GETSERVERDEFAULTS", "/", &v); err != nil {
+		return err
+	}
 	watched, s, done := watch(ctx)
 	defer done()
-	src := &source{r: r, stall: s, progress: progress}
-	resp, err := c.transfer(watched, http.MethodPut, "CREATE", part, src, size, "overwrite", "true")
-	if src.err != nil {
-		return fmt.Errorf("reading what was to be written to %s: %w", path, src.err)
+	src := newBody(watched, r, s, progress)
+	resp, err := c.transfer(watched, http.MethodPut, "CREATE", part, src, size, "overwrite", "true", "replication", fmt.Sprint(v.Defaults.Replication))
+	if source := new(sourceError); errors.As(err, &source) {
+		return fmt.Errorf("reading what was to be written to %s: %w", path, source.error)
 	}
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusCreated {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+		text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 		if err != nil {
 			return err
 		}
-		return remoteError("CREATE", path, resp.StatusCode, body)
+		return remoteError("CREATE", path, resp.StatusCode, text)
 	}
 	st, err := c.Stat(ctx, part)
 	if err != nil {
@@ -133,11 +155,11 @@ func (c *Client) Get(ctx context.Context, path string, w io.Writer, progress fun
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+		text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 		if err != nil {
 			return err
 		}
-		return remoteError("OPEN", path, resp.StatusCode, body)
+		return remoteError("OPEN", path, resp.StatusCode, text)
 	}
 	received, buf := int64(0), make([]byte, 256<<10)
 	for {

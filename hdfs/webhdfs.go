@@ -49,6 +49,27 @@ type FileStatus struct {
 // IsDir says whether it is a directory.
 func (s FileStatus) IsDir() bool { return s.Type == "DIRECTORY" }
 
+// Mode is the type and permission as "ls -l" shows them: "drwxr-xr-x".
+func (s FileStatus) Mode() string {
+	bits, err := strconv.ParseUint(s.Permission, 8, 16)
+	if err != nil {
+		return s.Permission
+	}
+	mode := []byte("-rwxrwxrwx")
+	for i := range 9 {
+		if bits>>(8-i)&1 == 0 {
+			mode[1+i] = '-'
+		}
+	}
+	if s.IsDir() {
+		mode[0] = 'd'
+	}
+	if bits&0o1000 != 0 {
+		mode[9] = map[byte]byte{'x': 't', '-': 'T'}[mode[9]]
+	}
+	return string(mode)
+}
+
 // RemoteError is what the file system answered.
 type RemoteError struct {
 	Op, Path  string
@@ -224,7 +245,7 @@ func unwrapURL(err error) error {
 
 var verbs = map[string]string{
 	"CREATE": "writing", "OPEN": "reading", "GETFILESTATUS": "looking at", "LISTSTATUS": "listing", "DELETE": "removing",
-	"MKDIRS": "making", "RENAME": "renaming", "SETPERMISSION": "changing the mode of", "SETOWNER": "changing the owner of",
+	"MKDIRS": "making", "RENAME": "renaming", "GETSERVERDEFAULTS": "asking for the defaults of", "SETPERMISSION": "changing the mode of", "SETOWNER": "changing the owner of",
 }
 
 func verb(op string) string { return verbs[op] }
@@ -320,7 +341,10 @@ func (c *Client) location(ctx context.Context, method, op, path string, excluded
 
 // transfer carries out a request at a datanode, and at another one where the
 // first cannot be reached. The caller closes the body of the answer.
-func (c *Client) transfer(ctx context.Context, method, op, path string, body io.Reader, size int64, params ...string) (*http.Response, error) {
+func (c *Client) transfer(ctx context.Context, method, op, path string, body *body, size int64, params ...string) (*http.Response, error) {
+	if body != nil {
+		defer body.Close() // its source is not read any further
+	}
 	var excluded []string
 	for {
 		at, err := c.location(ctx, method, op, path, excluded, params...)
@@ -332,7 +356,7 @@ func (c *Client) transfer(ctx context.Context, method, op, path string, body io.
 			return nil, err
 		}
 		if body != nil {
-			req.Body, req.ContentLength = io.NopCloser(body), size
+			req.Body, req.ContentLength = io.NopCloser(body), size // it may be sent elsewhere yet
 			if size == 0 {
 				req.Body = http.NoBody
 			}

@@ -1,0 +1,239 @@
+package hdfs
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+
+	"nucspark.io/nucspark/inventory"
+	"nucspark.io/nucspark/provision"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s differs (go test -update writes it anew):\n%s", file, d)
+	}
+}
+
+const uid = "6f0c7f0e-2a55-4e0d-9b39-1d5b1c1d0a01"
+
+// testSite is nuc01 with the control plane, and one worker for each list of
+// directories. All answered.
+func testSite(dirs ...[]string) *provision.Site {
+	c := &inventory.Cluster{File: "cluster.hcl", Name: "nucs",
+		Nodes: []inventory.Node{{Name: "nuc01", Address: netip.MustParseAddr("172.31.77.11"), Role: inventory.ControlPlane}},
+		HDFS:  inventory.HDFS{Enabled: true, NamenodeDir: "/var/lib/nucspark/namenode", CheckpointDir: "/var/lib/nucspark/checkpoint"},
+	}
+	c.Images.Hadoop = "apache/hadoop:3.5.0"
+	c.Network.Pods = netip.MustParsePrefix("10.244.0.0/16")
+	for i, d := range dirs {
+		c.Nodes = append(c.Nodes, inventory.Node{Name: "nuc0" + string(rune('2'+i)), Role: inventory.Worker,
+			Address: netip.AddrFrom4([4]byte{172, 31, 77, byte(12 + i)}), HDFS: &inventory.NodeHDFS{Dirs: d}})
+	}
+	site := &provision.Site{Cluster: c, Machines: map[string]provision.Machine{}, Resolved: provision.Resolved{UID: uid, Replication: 2}}
+	for _, n := range c.Nodes {
+		site.Machines[n.Name] = provision.Machine{}
+	}
+	return site
+}
+
+func TestNoHDFS(t *testing.T) {
+	site := testSite()
+	if s := Steps(site); s != nil {
+		t.Errorf("%d steps without a node that stores blocks", len(s))
+	}
+	if q := Queries(site); q != nil {
+		t.Errorf("%d queries without a node that stores blocks", len(q))
+	}
+	if h := Health(site, provision.NewFacts(nil)); h != nil {
+		t.Errorf("%d healths without a node that stores blocks", len(h))
+	}
+}
+
+func TestObjects(t *testing.T) {
+	var b strings.Builder
+	for _, s := range Steps(testSite([]string{"/data/hdfs"}, []string{"/data/hdfs"}, []string{"/mnt/a", "/mnt/b"})) {
+		o, ok := s.(provision.KubeObject)
+		if !ok {
+			continue
+		}
+		y, err := yaml.Marshal(o.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.WriteString("---\n# " + o.Name + "\n")
+		b.Write(y)
+	}
+	golden(t, "objects.yaml", b.String())
+}
+
+func TestConfiguration(t *testing.T) {
+	for name, files := range map[string]map[string]string{
+		"namenode": namenodeFiles(2), "datanode": datanodeFiles(0), "datanode-reserve": datanodeFiles(20 * inventory.GiB), "checkpoint": checkpointFiles(),
+	} {
+		for _, file := range []string{"core-site.xml", "hdfs-site.xml"} {
+			golden(t, filepath.Join(name, file), files[file])
+		}
+	}
+}
+
+// Every need is a step of this package or a milestone that another provides.
+func TestNeeds(t *testing.T) {
+	for _, site := range []*provision.Site{
+		testSite([]string{"/data/hdfs"}, []string{"/data/hdfs"}),
+		oneMachine(),
+	} {
+		known := map[string]bool{provision.ClusterNetwork: true, provision.NamespaceReady: true}
+		for _, n := range site.Cluster.Nodes {
+			known[provision.NodeBase(n.Name)], known[provision.NodeReady(n.Name)] = true, true
+		}
+		steps := Steps(site)
+		for _, s := range steps {
+			if known[s.ID()] {
+				t.Errorf("two steps are called %s", s.ID())
+			}
+			known[s.ID()] = true
+		}
+		for _, s := range steps {
+			for _, need := range s.Needs() {
+				if !known[need] {
+					t.Errorf("%s needs %s, which nothing provides", s.ID(), need)
+				}
+			}
+		}
+		if !known[provision.HDFSReady] {
+			t.Errorf("nothing provides %s", provision.HDFSReady)
+		}
+	}
+}
+
+func oneMachine() *provision.Site {
+	site := testSite()
+	site.Cluster.Nodes[0].HDFS = &inventory.NodeHDFS{Dirs: []string{"/data/hdfs"}}
+	return site
+}
+
+// Adding a node changes no object of the cluster.
+func TestAddingANodeRestartsNothing(t *testing.T) {
+	objects := func(site *provision.Site) map[string]provision.Object {
+		m := map[string]provision.Object{}
+		for _, s := range Steps(site) {
+			if o, ok := s.(provision.KubeObject); ok {
+				m[o.Name] = o.Object
+			}
+		}
+		return m
+	}
+	disks := []string{"/data/hdfs"}
+	before, after := objects(testSite(disks, disks)), objects(testSite(disks, disks, disks))
+	if d := cmp.Diff(before, after); d != "" {
+		t.Errorf("a third datanode changes:\n%s", d)
+	}
+	// Another list of directories is another DaemonSet; the others stay.
+	after = objects(testSite(disks, disks, []string{"/mnt/a"}))
+	for name, o := range before {
+		if d := cmp.Diff(o, after[name]); d != "" {
+			t.Errorf("%s changes:\n%s", name, d)
+		}
+	}
+}
+
+// A setting restarts what reads it and nothing else.
+func TestRestarts(t *testing.T) {
+	disks := []string{"/data/hdfs"}
+	hashes := func(change func(*provision.Site)) map[string]string {
+		site := testSite(disks, disks)
+		change(site)
+		m := map[string]string{}
+		for _, s := range Steps(site) {
+			o, ok := s.(provision.KubeObject)
+			if !ok {
+				continue
+			}
+			spec, _ := o.Object["spec"].(map[string]any)
+			if template, ok := spec["template"]; ok {
+				m[o.Name[len("cluster/hdfs/"):]] = hashOf(template)
+			}
+		}
+		return m
+	}
+	base := hashes(func(*provision.Site) {})
+	set := "datanode-" + disksOf(disks)
+	if len(base) != 3 || base[set] == "" {
+		t.Fatalf("templates of %v", base)
+	}
+	for name, tt := range map[string]struct {
+		change func(*provision.Site)
+		want   []string
+	}{
+		"replication": {func(s *provision.Site) { s.Resolved.Replication = 1 }, []string{namenode}},
+		"reserve":     {func(s *provision.Site) { s.Cluster.HDFS.Reserve = inventory.GiB }, []string{set}},
+		"datanode memory": {func(s *provision.Site) { s.Cluster.HDFS.Datanode.Limits.Memory = 2 * inventory.GiB },
+			[]string{set}},
+		"namenode memory": {func(s *provision.Site) { s.Cluster.HDFS.Namenode.Limits.Memory = 2 * inventory.GiB },
+			[]string{checkpoint, namenode}},
+		"image": {func(s *provision.Site) { s.Cluster.Images.Hadoop = "example.org/hadoop:4" }, []string{checkpoint, set, namenode}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var changed []string
+			for app, h := range hashes(tt.change) {
+				if h != base[app] {
+					changed = append(changed, app)
+				}
+			}
+			slices.Sort(changed)
+			if d := cmp.Diff(tt.want, changed); d != "" {
+				t.Errorf("restarts:\n%s", d)
+			}
+		})
+	}
+}
+
+func TestHeap(t *testing.T) {
+	for _, tt := range []struct{ limit, want inventory.Size }{
+		{inventory.GiB, 640 * inventory.MiB},
+		{4 * inventory.GiB, 3 * inventory.GiB},
+		{256 * inventory.MiB, 128 * inventory.MiB},
+	} {
+		if got := heap(tt.limit); got != tt.want {
+			t.Errorf("heap(%s) = %s, want %s", tt.limit, got, tt.want)
+		}
+	}
+}
+
+func TestFullRef(t *testing.T) {
+	for ref, want := range map[string]string{
+		"docker.io/apache/hadoop:3.5.0":     "docker.io/apache/hadoop:3.5.0",
+		"apache/hadoop:3.5.0":               "docker.io/apache/hadoop:3.5.0",
+		"hadoop:3":                          "docker.io/library/hadoop:3",
+		"172.31.77.1:5000/apache/hadoop:3":  "172.31.77.1:5000/apache/hadoop:3",
+		"registry.example.org/a/b/hadoop:3": "registry.example.org/a/b/hadoop:3",
+	} {
+		if got := fullRef(ref); got != want {
+			t.Errorf("fullRef(%s) = %s, want %s", ref, got, want)
+		}
+	}
+}
