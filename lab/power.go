@@ -93,25 +93,33 @@ func Down(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	if err := removeUnusedImages(ctx); err != nil {
-		return err
-	}
 	if err := removeInventory(o); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(o.stateDir()); err != nil {
 		return err
 	}
-	return os.Remove(filepath.Join(o.State, o.Name+".lock"))
+	if err := os.Remove(filepath.Join(o.State, o.Name+".lock")); err != nil {
+		return err
+	}
+	return removeUnusedImages(ctx)
 }
 
 // removeUnusedImages removes the images of labs that no container is made of.
 func removeUnusedImages(ctx context.Context) error {
-	out, err := docker(ctx, nil, "image", "ls", "--filter", "label="+imageLabel, "--format", "{{.Repository}}:{{.Tag}}")
+	out, err := docker(ctx, nil, "image", "ls", "--filter", "label="+imageLabel, "--format", "{{.ID}}")
 	if err != nil {
 		return err
 	}
 	for _, image := range strings.Fields(out) {
+		users, err := docker(ctx, nil, "container", "ls", "--all", "--quiet", "--filter", "ancestor="+image)
+		if err != nil {
+			return err
+		}
+		if users != "" {
+			continue
+		}
+		// Another lab may come or go at the same moment.
 		if _, err := docker(ctx, nil, "image", "rm", image); err != nil && !saidBy(err, "conflict", "no such image") {
 			return err
 		}
