@@ -3,6 +3,7 @@ package provision
 import (
 	"errors"
 	"regexp"
+	"strings"
 
 	"nucspark.io/nucspark/provision/host"
 )
@@ -77,7 +78,7 @@ func (a *apt) failure(what string, res host.Result, err error) error {
 		text += means + ": "
 	}
 	if m := firstError.FindStringSubmatch(out); m != nil {
-		text += host.Clean(m[1])
+		text += strings.TrimSuffix(host.Clean(m[1]), ".")
 	} else {
 		text += err.Error()
 	}
