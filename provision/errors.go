@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"nucspark.io/nucspark/provision/host"
+	"nucspark.io/nucspark/provision/kube"
 )
 
 // StepError is the failure of one step.
@@ -43,7 +44,11 @@ func IsTransient(err error) bool {
 		return true
 	}
 	var conn *host.ConnectError
-	return errors.As(err, &conn) && conn.Transient
+	if errors.As(err, &conn) {
+		return conn.Transient
+	}
+	var cmd *host.CommandError // ran, and failed or took too long
+	return !errors.As(err, &cmd) && kube.IsTransient(err)
 }
 
 // Failed describes an error for an event.
