@@ -43,7 +43,7 @@ lint: go-present ## gofmt, vet, staticcheck and the import rule
 .PHONY: lab-test
 lab-test: build ## The lab: bare nodes, faults, up, HDFS, Spark, NFS, a second up
 	@echo "lab tests: containers as machines, real packages, real Kubernetes (a first run builds the mirror, up to 25 minutes)"
-	@NUCSPARK_LAB=1 NUCSPARK=$(CURDIR)/$(NUCSPARK) $(GO) test -count=1 -timeout 60m -v ./e2e
+	@NUCSPARK_LAB=1 NUCSPARK=$(CURDIR)/$(NUCSPARK) $(GO) test -count=1 -timeout 75m -p 1 -v ./e2e ./lab
 
 .PHONY: clean
 clean: ## Remove the lab's machines and the binary; the cache stays

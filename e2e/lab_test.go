@@ -13,7 +13,7 @@ import (
 
 const (
 	labName   = "test"
-	labSubnet = "172.31.78.0/24"
+	labSubnet = "172.31.79.0/24"
 	keepLab   = "NUCSPARK_LAB_KEEP"
 )
 

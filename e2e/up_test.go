@@ -72,7 +72,7 @@ func (b *bench) testRefused(t *testing.T) {
 	hostKeys := regexp.MustCompile(`ssh-ed25519 \S+`).FindAllString(string(hcl), -1)
 
 	t.Run("unreachable address", func(t *testing.T) {
-		b.refused(t, 1, []string{"nuc01", "172.31.78.99"}, "up", "--yes", "-f", b.edited(t, "172.31.78.11", "172.31.78.99"))
+		b.refused(t, 1, []string{"nuc01", "172.31.79.99"}, "up", "--yes", "-f", b.edited(t, "172.31.79.11", "172.31.79.99"))
 	})
 	t.Run("wrong key", func(t *testing.T) {
 		other := filepath.Join(t.TempDir(), "key")

@@ -12,6 +12,7 @@ import (
 // directories are those that users and Spark begin with. Permissions are in
 // WebHDFS's octal form. "" leaves what is there.
 var directories = []struct{ path, permission, owner string }{
+	{"/", "1777", ""}, // users make directories of their own, and remove no other's
 	{"/tmp", "1777", ""},
 	{"/user", "", ""},
 	{"/user/" + provision.SparkUser, "", provision.SparkUser},
