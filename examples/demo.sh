@@ -7,16 +7,14 @@ nucspark=${NUCSPARK:-bin/nucspark}
 
 say() { printf '\n== %s\n' "$*"; }
 
+# The lab installs what it lacks (a container engine and what builds the
+# mirror) only when it may.
 start=()
-if ! docker info >/dev/null 2>&1; then
-	answer=y
-	if [ "${CI:-}" != true ] && [ "${YES:-}" != 1 ]; then
-		read -r -p "No container engine runs here. Install and start Docker's by apt? [y/N] " answer
-	fi
-	case $answer in
-	[yY]*) start=(--start-engine) ;;
-	*) echo "The lab needs a container engine: start Docker's, then run make demo again." >&2; exit 2 ;;
-	esac
+if [ "${CI:-}" = true ] || [ "${YES:-}" = 1 ]; then
+	start=(--start-engine)
+elif [ -t 0 ]; then
+	read -r -p "May packages be installed by apt and Docker's engine be started, where they are missing? [y/N] " answer
+	case $answer in [yY]*) start=(--start-engine) ;; esac
 fi
 
 say "Three machines (the first time builds Kubernetes, Hadoop and Spark: up to 25 minutes)"
@@ -36,7 +34,11 @@ say "$(du -h "$data" | cut -f1) of text into HDFS"
 
 say "Word count on Spark"
 counted=$(mktemp)
-"$nucspark" submit -f lab.hcl examples/wordcount.py hdfs:///demo/text --top 10 | tee "$counted"
+# Some versions of wc count runs of bytes without any printable character of
+# ASCII as words, others do not; the example can do either.
+any=()
+[ "$(printf '\351' | LC_ALL=C wc -w)" -eq 0 ] || any=(--any)
+"$nucspark" submit -f lab.hcl examples/wordcount.py hdfs:///demo/text --top 10 "${any[@]}" | tee "$counted"
 total=$(awk '$1 == "TOTAL" {print $2}' "$counted")
 rm -f "$counted"
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Kill cuts the power of one node: every process in it ends in the same
@@ -25,14 +26,31 @@ func Kill(ctx context.Context, o Options, node string) error {
 	return err
 }
 
-// Start switches one node on. It does not wait until the node answers. A node
-// that is on stays as it is.
+// startBound is how long Start waits for a node to answer.
+const startBound = 2 * time.Minute
+
+// Start switches one node on and waits until it answers over SSH. A node that
+// is on stays as it is.
 func Start(ctx context.Context, o Options, node string) error {
 	o, err := o.withNode(ctx, node)
 	if err != nil {
 		return err
 	}
-	return startNode(ctx, o, node)
+	if err := startNode(ctx, o, node); err != nil {
+		return err
+	}
+	address, err := docker(ctx, nil, "container", "inspect", "--format",
+		"{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", o.object(node))
+	if err != nil {
+		return err
+	}
+	m, key, err := o.machine(node, strings.TrimSpace(address))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startBound)
+	defer cancel()
+	return waitForSSH(ctx, o, m, key.Signer)
 }
 
 // withNode checks that the lab has the node.

@@ -81,19 +81,28 @@ func Status(ctx context.Context, o Options) (State, error) {
 
 // connect makes one SSH connection to a node with the keys that Up left.
 func (o Options) connect(ctx context.Context, node, address string) error {
+	m, key, err := o.machine(node, address)
+	if err != nil {
+		return err
+	}
+	return answers(ctx, m, key.Signer)
+}
+
+// machine is a node as Up left it, and the key that opens it.
+func (o Options) machine(node, address string) (machine, keyPair, error) {
 	hostKey, err := readKey(o.hostKeyFile(node))
 	if err != nil {
-		return fmt.Errorf("its host key: %w", err)
+		return machine{}, keyPair{}, fmt.Errorf("its host key: %w", err)
 	}
 	key, err := readKey(o.keyFile())
 	if err != nil {
-		return fmt.Errorf("the lab's key: %w", err)
+		return machine{}, keyPair{}, fmt.Errorf("the lab's key: %w", err)
 	}
 	a, err := netip.ParseAddr(address)
 	if err != nil {
-		return fmt.Errorf("its address: %w", err)
+		return machine{}, keyPair{}, fmt.Errorf("its address: %w", err)
 	}
-	return answers(ctx, machine{node, a, hostKey}, key.Signer)
+	return machine{node, a, hostKey}, key, nil
 }
 
 func fetches(ctx context.Context, url string) bool {

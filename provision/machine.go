@@ -280,7 +280,7 @@ func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os,
 		}
 		switch {
 		case id.Cluster != c.Name:
-			refuse("%s: it belongs to the cluster %q, not to %q; use the file of that cluster, or run nucspark down with it first", n.Name, id.Cluster, c.Name)
+			refuse("%s: it belongs to the cluster %q, not to %q; use the file of that cluster, or install this machine anew", n.Name, id.Cluster, c.Name)
 		case uid != "" && id.UID != uid:
 			refuse("%s: it belongs to another cluster of the same name (%s, the others to %s)", n.Name, id.UID, uid)
 		case id.Node != n.Name:

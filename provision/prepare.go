@@ -27,7 +27,7 @@ type Member struct {
 }
 
 // patches are the newest patch releases that this nucspark was made for.
-var patches = map[string]string{"1.34": "1.34.4", "1.36": "1.36.3"}
+var patches = map[string]string{"1.34": "1.34.4", "1.35": "1.35.4", "1.36": "1.36.3"}
 
 // Prepare surveys the machines and works out what steps are made from. It
 // changes nothing. A [RefusedError] says what must be put right first. The map

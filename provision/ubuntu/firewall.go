@@ -32,6 +32,10 @@ func clusterPorts(c *inventory.Cluster, n *inventory.Node) (tcp, udp []string) {
 	if slices.ContainsFunc(c.Workers(), func(w *inventory.Node) bool { return w.Name == n.Name }) {
 		tcp = append(tcp, sparkPorts...)
 	}
+	if len(c.Exporters()) > 0 { // the client's package brings rpcbind to every node
+		tcp = append(tcp, rpcbindPort)
+		udp = append(udp, rpcbindPort)
+	}
 	if n.NFS != nil {
 		tcp = append(tcp, nfsPorts...)
 		udp = append(udp, nfsPorts...)
@@ -41,11 +45,13 @@ func clusterPorts(c *inventory.Cluster, n *inventory.Node) (tcp, udp []string) {
 
 // Spark workers are on the node's own network: the master's port and all that
 // is pinned above it for workers, executors and their block managers, and the
-// worker's page. NFS: rpcbind, nfsd, mountd.
+// worker's page. NFS: nfsd, mountd.
 var (
 	sparkPorts = []string{"7077-7999", "8081"}
-	nfsPorts   = []string{"111", "2049", "20048"}
+	nfsPorts   = []string{"2049", "20048"}
 )
+
+const rpcbindPort = "111"
 
 // firewall keeps strangers out of what a cluster opens on a LAN.
 func (b *builder) firewall() {
