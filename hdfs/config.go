@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"slices"
 	"strings"
 
 	"nucspark.io/nucspark/inventory"
@@ -53,8 +54,10 @@ var (
 	readyScript string
 )
 
-// log4j sends everything to the pod's log.
+// log4j sends everything to the pod's log, but not a line for each question of
+// a probe.
 const log4j = `log4j.rootLogger=INFO,console
+log4j.logger.http.requests=WARN
 log4j.appender.console=org.apache.log4j.ConsoleAppender
 log4j.appender.console.target=System.err
 log4j.appender.console.layout=org.apache.log4j.PatternLayout
@@ -109,7 +112,7 @@ func namenodeAddress() []property {
 }
 
 func namenodeSite(replication int) []property {
-	return append(namenodeAddress(), []property{
+	return slices.Concat(namenodeAddress(), checkpointTimes(), []property{
 		{"dfs.namenode.rpc-bind-host", "0.0.0.0"},
 		{"dfs.namenode.http-bind-host", "0.0.0.0"},
 		{"dfs.namenode.name.dir", "file://" + nameMount},
@@ -124,7 +127,7 @@ func namenodeSite(replication int) []property {
 		{"dfs.namenode.safemode.extension", "5000"},
 		{"dfs.namenode.avoid.read.stale.datanode", "true"},
 		{"dfs.namenode.avoid.write.stale.datanode", "true"},
-	}...)
+	})
 }
 
 func datanodeSite(reserve inventory.Size) []property {
@@ -150,14 +153,21 @@ func datanodeSite(reserve inventory.Size) []property {
 // checkpointPeriod is how often the second copy is made, in seconds.
 const checkpointPeriod = 3600
 
-func checkpointSite() []property {
-	return append(namenodeAddress(), []property{
-		{"dfs.namenode.secondary.http-address", fmt.Sprintf("0.0.0.0:%d", checkpointHTTP)},
-		{"dfs.namenode.checkpoint.dir", "file://" + copyMount},
+// checkpointTimes are the same on both sides: the namenode declines a new image
+// that comes too soon by its own settings.
+func checkpointTimes() []property {
+	return []property{
 		{"dfs.namenode.checkpoint.period", fmt.Sprint(checkpointPeriod)},
 		{"dfs.namenode.checkpoint.txns", "100000"},
+	}
+}
+
+func checkpointSite() []property {
+	return slices.Concat(namenodeAddress(), checkpointTimes(), []property{
+		{"dfs.namenode.secondary.http-address", fmt.Sprintf("0.0.0.0:%d", checkpointHTTP)},
+		{"dfs.namenode.checkpoint.dir", "file://" + copyMount},
 		{"dfs.permissions.superusergroup", provision.HDFSUser},
-	}...)
+	})
 }
 
 // files are those of one role's ConfigMap.

@@ -3,6 +3,7 @@ package hdfs
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
@@ -37,7 +38,17 @@ func (s imageStep) Diff(f provision.Facts) ([]provision.Change, error) {
 	return []provision.Change{{Kind: "image", Key: s.ref, Action: provision.Install}}, nil
 }
 
+// pullBound is how long the image of one node may take, over a slow line.
+const pullBound = 60 * time.Minute
+
 func (s imageStep) Apply(ctx context.Context, env *provision.Env, _ []provision.Change) error {
-	return env.Node(s.Node).Change(ctx, provision.Entry{Kind: "image", Key: s.ref, After: "pulled"},
+	ctx, cancel := context.WithTimeout(ctx, pullBound)
+	defer cancel()
+	err := env.Node(s.Node).Change(ctx, provision.Entry{Kind: "image", Key: s.ref, After: "pulled"},
 		"ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d "+provision.Quote(s.ref)+" >/dev/null")
+	if err != nil {
+		return &provision.StepError{Node: s.Node, Step: s.Name, Err: err, Transient: true,
+			Hint: "look whether the node reaches the image registry, or the mirror of the inventory"}
+	}
+	return nil
 }

@@ -219,6 +219,9 @@ func (c *Client) Fsck(ctx context.Context, path string, w io.Writer) (healthy bo
 		if text := strings.TrimSpace(line); text != "" {
 			last = text
 		}
+		if err == io.EOF && line != "" {
+			line += "\n" // the report ends without one
+		}
 		if _, werr := io.WriteString(w, line); werr != nil {
 			return false, werr
 		}
