@@ -1,8 +1,7 @@
 #!/bin/bash
 # Puts the configuration of a Spark process together and becomes that process.
 # Its arguments are the command. SPARK_CONF_DIR is a directory in memory;
-# WAIT_FOR, where it is set, is HOST/PORT
-# of a master to wait for.
+# WAIT_FOR, where it is set, is HOST/PORT of a master to wait for.
 set -eu
 umask 077
 cp /etc/nucspark/spark/* "$SPARK_CONF_DIR/"
