@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -53,14 +54,24 @@ type Identity struct {
 // IdentityFile is where a node keeps it.
 const IdentityFile = StateDir + "/identity.json"
 
-// IdentityStep is the first step of every node.
+// IdentityStep is the first step of every node. An identity that is there is
+// never replaced.
 func IdentityStep(site *Site, node string) Step {
 	id := Identity{Cluster: site.Cluster.Name, UID: site.Resolved.UID, Node: node, MachineID: site.Machines[node].MachineID}
 	b, err := json.MarshalIndent(id, "", "  ")
 	if err != nil {
 		panic(err) // strings only
 	}
-	return File{Base: Base{Name: node + "/identity", Node: node}, Path: IdentityFile, Content: append(b, '\n'), Mode: 0o600}
+	return identityStep{File{Base: Base{Name: node + "/identity", Node: node}, Path: IdentityFile, Content: append(b, '\n'), Mode: 0o600}}
+}
+
+type identityStep struct{ File }
+
+func (s identityStep) Diff(f Facts) ([]Change, error) {
+	if is := s.query().In(f); is.Exists && !bytes.Equal(is.Content, s.Content) {
+		return nil, fmt.Errorf("%s got another identity since it was looked at: somebody else set it up meanwhile; run again", s.Node)
+	}
+	return s.File.Diff(f)
 }
 
 // surveyScript asks everything about a machine in one go. It runs as root and

@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sort"
 	"strings"
 )
@@ -52,6 +53,20 @@ func (p *Plan) Changes() int {
 		n += len(s.Changes)
 	}
 	return n
+}
+
+// Same says whether two plans make the same changes.
+func (p *Plan) Same(other *Plan) bool {
+	changes := func(p *Plan) map[string][]Change {
+		m := map[string][]Change{}
+		for _, s := range p.Steps {
+			if len(s.Changes) > 0 {
+				m[s.Step.ID()] = s.Changes
+			}
+		}
+		return m
+	}
+	return reflect.DeepEqual(changes(p), changes(other))
 }
 
 // Errors lists what the plan already knows to fail.

@@ -93,12 +93,13 @@ func up(ctx context.Context, app *App, yes bool, mode tui.Mode) error {
 			fmt.Fprintln(app.Err, "! "+n)
 		}
 	}
-	return carryOut(ctx, app, s, p, mode, ints)
+	return carryOut(ctx, app, s, p, yes, mode, ints)
 }
 
 // carryOut runs a plan under the lock of every node, with progress and a
-// summary.
-func carryOut(ctx context.Context, app *App, s *surveyed, p *provision.Plan, mode tui.Mode, ints *interrupts) error {
+// summary. It plans once more under the lock: another run may have ended while
+// somebody read the plan, and then they agreed to something else.
+func carryOut(ctx context.Context, app *App, s *surveyed, agreed *provision.Plan, yes bool, mode tui.Mode, ints *interrupts) error {
 	id := time.Now().UTC().Format("20060102T150405Z")
 	var nodes []string
 	for _, n := range s.site.Reachable() {
@@ -109,6 +110,13 @@ func carryOut(ctx context.Context, app *App, s *surveyed, p *provision.Plan, mod
 		return err
 	}
 	defer lock.Release()
+	p, err := s.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if !yes && !p.Same(agreed) {
+		return &ExitError{Code: exitBad, Err: errors.New("the machines changed since the plan was shown, and nothing was done; run it again")}
+	}
 	log, path, err := openRunLog(id)
 	if err != nil {
 		return err
