@@ -132,7 +132,7 @@ func namenodeSite(replication int) []property {
 
 func datanodeSite(reserve inventory.Size) []property {
 	p := append(namenodeAddress(), []property{
-		{"dfs.datanode.hostname", "${env.HOST_IP}"}, // a label: see lab "locality" in docs/design.md
+		{"dfs.datanode.hostname", "${env.HOST_IP}"}, // a label, which Spark matches
 		{"dfs.datanode.use.datanode.hostname", "false"},
 		{"dfs.client.use.datanode.hostname", "false"},
 		{"dfs.datanode.data.dir", "${env.DATA_DIRS}"}, // by datanode.sh
