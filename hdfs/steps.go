@@ -23,7 +23,7 @@ type layout struct {
 // newLayout returns nil when no node stores blocks.
 func newLayout(site *provision.Site) *layout {
 	c := site.Cluster
-	l := &layout{site: site, hdfs: &c.HDFS, image: fullRef(c.Images.Hadoop), control: c.ControlPlane(), stores: c.Datanodes()}
+	l := &layout{site: site, hdfs: &c.HDFS, image: provision.ImageName(c.Images.Hadoop), control: c.ControlPlane(), stores: c.Datanodes()}
 	if len(l.stores) == 0 {
 		return nil
 	}
@@ -79,7 +79,7 @@ func Steps(site *provision.Site) []provision.Step {
 		}
 	}
 	for _, n := range users {
-		add(imageStep{Base: provision.Base{Name: n.Name + "/hdfs/image", Node: n.Name, After: []string{provision.NodeBase(n.Name)}}, ref: l.image})
+		add(provision.Image{Base: provision.Base{Name: n.Name + "/hdfs/image", Node: n.Name, After: []string{provision.NodeBase(n.Name)}}, Ref: l.image})
 	}
 	var ready, disks []string // every reachable node; every directory
 	for _, n := range site.Reachable() {

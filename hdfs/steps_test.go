@@ -223,17 +223,3 @@ func TestHeap(t *testing.T) {
 		}
 	}
 }
-
-func TestFullRef(t *testing.T) {
-	for ref, want := range map[string]string{
-		"docker.io/apache/hadoop:3.5.0":     "docker.io/apache/hadoop:3.5.0",
-		"apache/hadoop:3.5.0":               "docker.io/apache/hadoop:3.5.0",
-		"hadoop:3":                          "docker.io/library/hadoop:3",
-		"172.31.77.1:5000/apache/hadoop:3":  "172.31.77.1:5000/apache/hadoop:3",
-		"registry.example.org/a/b/hadoop:3": "registry.example.org/a/b/hadoop:3",
-	} {
-		if got := fullRef(ref); got != want {
-			t.Errorf("fullRef(%s) = %s, want %s", ref, got, want)
-		}
-	}
-}

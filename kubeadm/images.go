@@ -3,7 +3,6 @@ package kubeadm
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -52,10 +51,8 @@ func (s images) known() []string {
 func (s images) flannel() []string {
 	var refs []string
 	for _, image := range []string{s.site.Cluster.Images.Flannel, s.site.Cluster.Images.FlannelCNI} {
-		ref := fullName(image)
-		host, _, _ := strings.Cut(ref, "/")
-		if !slices.ContainsFunc(s.site.Cluster.Registries, func(r inventory.Registry) bool { return r.Host == host }) {
-			refs = append(refs, ref)
+		if s.site.Pullable(image) {
+			refs = append(refs, provision.ImageName(image))
 		}
 	}
 	return refs
@@ -116,18 +113,4 @@ func quoted(words []string) string {
 		q[i] = provision.Quote(w)
 	}
 	return strings.Join(q, " ")
-}
-
-// fullName is an image's name with its registry, as containerd stores it. A
-// first part without dot, colon or "localhost" is no registry but a folder of
-// Docker Hub (github.com/distribution/reference, normalize.go).
-func fullName(ref string) string {
-	first, _, more := strings.Cut(ref, "/")
-	switch {
-	case !more:
-		return "docker.io/library/" + ref
-	case !strings.ContainsAny(first, ".:") && first != "localhost":
-		return "docker.io/" + ref
-	}
-	return ref
 }

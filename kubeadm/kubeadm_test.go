@@ -222,21 +222,6 @@ func TestImages(t *testing.T) {
 	}
 }
 
-func TestFullName(t *testing.T) {
-	for in, want := range map[string]string{
-		"busybox:1":               "docker.io/library/busybox:1",
-		"flannel/flannel:v1":      "docker.io/flannel/flannel:v1",
-		"ghcr.io/x/y:v1":          "ghcr.io/x/y:v1",
-		"localhost/x:v1":          "localhost/x:v1",
-		"10.0.0.1:5000/x/y:v1":    "10.0.0.1:5000/x/y:v1",
-		"registry.k8s.io/pause:3": "registry.k8s.io/pause:3",
-	} {
-		if got := fullName(in); got != want {
-			t.Errorf("fullName(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestNoTokens(t *testing.T) {
 	secret := func(kind, note string) provision.Object {
 		return provision.Object{"type": kind, "metadata": map[string]any{"name": "bootstrap-token-abcdef"},

@@ -1,14 +1,20 @@
 package provision
 
 import (
+	"archive/tar"
 	"bufio"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"io/fs"
 	"strconv"
 	"strings"
 	"time"
 )
+
+// maxContent bounds the content of a file, in bytes; of a larger one only the
+// hash is known.
+const maxContent = 1 << 20
 
 // questions renders the queries of one node as one script. Each kind is asked
 // once for all its objects, so that the cost is a few processes, not a few per
@@ -59,11 +65,13 @@ func questions(queries []Query, mark string) string {
 		section("stat")
 		fmt.Fprintf(&b, "stat -c '%%f|%%U|%%u|%%G|%%g|%%s|%%y|%%n' -- %s 2>/dev/null\n", quoteAll(paths))
 		section("sums")
-		fmt.Fprintf(&b, "for f in %s; do [ ! -f \"$f\" ] || [ -L \"$f\" ] || sha256sum -- \"$f\"; done 2>/dev/null\n", quoteAll(paths))
+		// What is no regular file only makes it complain.
+		fmt.Fprintf(&b, "sha256sum -- %s 2>/dev/null\n", quoteAll(paths))
 	}
-	for _, p := range contents {
-		section("content " + p)
-		fmt.Fprintf(&b, "[ ! -f %[1]s ] || head -c 1048576 -- %[1]s | base64 | tr -d '\\n'\n", Quote(p))
+	if len(contents) > 0 {
+		section("contents")
+		fmt.Fprintf(&b, "find %s -maxdepth 0 -type f -size -%dk -print0 2>/dev/null | tar --null -T - -P --no-recursion --format=pax -cf - 2>/dev/null | base64 -w0\n",
+			quoteAll(contents), maxContent/1024+1)
 	}
 	for _, p := range disks {
 		section("disk " + p)
@@ -142,6 +150,10 @@ func answers(queries []Query, mark, out string) (map[string]any, error) {
 		sections[name] = body
 	}
 	files := parseStat(sections["stat"], sections["sums"])
+	contents, err := parseContents(sections["contents"])
+	if err != nil {
+		return nil, err
+	}
 	unitNames := []string{}
 	seen := map[string]bool{}
 	for _, q := range queries {
@@ -177,11 +189,8 @@ func answers(queries []Query, mark, out string) (map[string]any, error) {
 		switch q := q.(type) {
 		case FileQuery:
 			f := files[q.Path]
-			if q.Content && f.Exists && f.Mode.IsRegular() {
-				f.Content, err = base64.StdEncoding.DecodeString(strings.TrimSpace(sections["content "+q.Path]))
-				if err != nil {
-					return nil, fmt.Errorf("content of %s: %w", q.Path, err)
-				}
+			if q.Content {
+				f.Content = contents[q.Path]
 			}
 			v = f
 		case DiskQuery:
@@ -230,6 +239,26 @@ func answers(queries []Query, mark, out string) (map[string]any, error) {
 	return a, nil
 }
 
+// parseContents reads the tar archive of the files whose content was asked
+// for.
+func parseContents(encoded string) (map[string][]byte, error) {
+	contents := map[string][]byte{}
+	archive := tar.NewReader(base64.NewDecoder(base64.StdEncoding, strings.NewReader(strings.TrimSpace(encoded))))
+	for encoded != "" {
+		h, err := archive.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the contents of files: %w", err)
+		}
+		if contents[h.Name], err = io.ReadAll(archive); err != nil {
+			return nil, fmt.Errorf("the content of %s: %w", h.Name, err)
+		}
+	}
+	return contents, nil
+}
+
 func parseStat(stat, sums string) map[string]FileFact {
 	files := map[string]FileFact{}
 	for _, l := range strings.Split(stat, "\n") {
@@ -256,7 +285,7 @@ func parseStat(stat, sums string) map[string]FileFact {
 	}
 	for _, l := range strings.Split(sums, "\n") {
 		sum, path, ok := strings.Cut(l, "  ")
-		if f := files[path]; ok && f.Exists {
+		if f := files[path]; ok && f.Mode.IsRegular() && f.Exists {
 			f.SHA256 = sum
 			files[path] = f
 		}

@@ -24,13 +24,19 @@ type StepState struct {
 	Started time.Time
 	Elapsed time.Duration
 	Changes []Change // made
-	Error   *Failure
-	Blocked string // the step whose failure keeps this one
-	Attempt int
-	Line    string // the latest line of output
+	Error   *Failure // never nil when Status is StatusFailed
+	Blocked string   // the step whose failure keeps this one
+	Attempt int      // that failed and was tried again
+	Line    string   // the latest line of output, or why it is tried again
 	Done    int64
 	Total   int64
 	Unit    string
+}
+
+// Work tells steps that change something from those that held from the start
+// and from milestones, which only stand for others.
+func (st *StepState) Work() bool {
+	return st.StepSummary.Changes > 0 || !st.Started.IsZero() || st.Status == StatusFailed
 }
 
 // State is what the events so far say of a run. Every display is made from it.
@@ -73,14 +79,22 @@ func (s *State) Apply(e Event) {
 	case StepProgress:
 		st.Done, st.Total, st.Unit, st.Line = e.Done, e.Total, e.Unit, e.Line
 	case StepRetried:
-		st.Attempt, st.Line = e.Attempt, e.Error.Message
+		st.Attempt, st.Line = e.Attempt, failure(e).Message
 	case StepDone:
 		st.Status, st.Changes, st.Elapsed = StatusDone, e.Changes, e.Elapsed
 	case StepFailed:
-		st.Status, st.Error, st.Elapsed = StatusFailed, e.Error, e.Elapsed
+		st.Status, st.Error, st.Elapsed = StatusFailed, failure(e), e.Elapsed
 	case StepBlocked:
 		st.Status, st.Blocked = StatusBlocked, e.Line
 	}
+}
+
+// failure is the error of an event that should have one.
+func failure(e Event) *Failure {
+	if e.Error == nil {
+		return &Failure{Message: "no reason was given"}
+	}
+	return e.Error
 }
 
 // Planned counts the steps that had changes when the run started.
@@ -93,6 +107,9 @@ func (s *State) Planned() int {
 	}
 	return n
 }
+
+// Step returns the step of that ID, nil if the run has none.
+func (s *State) Step(id string) *StepState { return s.byID[id] }
 
 // Failed returns the steps that failed, in the order of the plan.
 func (s *State) Failed() []*StepState { return s.with(StatusFailed) }
@@ -108,6 +125,43 @@ func (s *State) with(status Status) []*StepState {
 		}
 	}
 	return found
+}
+
+// WaitsFor returns the step at the end of what a waiting step waits for: one
+// that failed, if any did, else one that runs. It is nil when nothing is in the
+// way.
+func (s *State) WaitsFor(st *StepState) *StepState {
+	var end *StepState
+	for range s.Steps { // no chain is longer, and a circle must end
+		var need *StepState
+		for _, id := range st.Needs {
+			if n := s.byID[id]; n != nil && n.Status != StatusDone && (need == nil || n.hold() > need.hold()) {
+				need = n
+			}
+		}
+		if need == nil {
+			break
+		}
+		if st, end = need, need; need.Status != StatusWaiting {
+			break
+		}
+	}
+	if end != nil && end.Status == StatusBlocked && s.byID[end.Blocked] != nil {
+		end = s.byID[end.Blocked]
+	}
+	return end
+}
+
+// hold orders steps that are not done by how much they say about why those
+// after them wait.
+func (st *StepState) hold() int {
+	switch {
+	case st.Status == StatusFailed || st.Status == StatusBlocked:
+		return 2
+	case st.Work():
+		return 1
+	}
+	return 0
 }
 
 // Nodes returns the places of the run by name, the cluster ("") last.

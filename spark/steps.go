@@ -2,7 +2,6 @@ package spark
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"nucspark.io/nucspark/inventory"
@@ -60,8 +59,8 @@ func Steps(site *provision.Site) []provision.Step {
 		nodes = append(nodes, l.control)
 	}
 	for _, n := range nodes {
-		if !l.private() {
-			add(imageStep{Base: provision.Base{Name: n.Name + "/spark/image", Node: n.Name, After: []string{provision.NodeBase(n.Name)}}, ref: l.image})
+		if site.Pullable(l.image) {
+			add(provision.Image{Base: provision.Base{Name: n.Name + "/spark/image", Node: n.Name, After: []string{provision.NodeBase(n.Name)}}, Ref: l.image})
 		}
 	}
 	for _, n := range l.reachable() {
@@ -108,10 +107,4 @@ func Steps(site *provision.Site) []provision.Step {
 	}
 	add(provision.Milestone{Name: provision.SparkReady, After: last})
 	return steps
-}
-
-// private says that the image comes from a registry that wants a password.
-func (l *layout) private() bool {
-	host, _, _ := strings.Cut(l.image, "/")
-	return slices.ContainsFunc(l.site.Cluster.Registries, func(r inventory.Registry) bool { return r.Host == host })
 }

@@ -1,0 +1,60 @@
+package provision
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"nucspark.io/nucspark/inventory"
+)
+
+// pullBound is how long one image may take: 700 MB over a slow line.
+const pullBound = 60 * time.Minute
+
+// Image is a step: a container image is on a node before a pod asks for it, so
+// that it is fetched while other things are installed.
+type Image struct {
+	Base
+	Ref string // in full: see ImageName
+}
+
+func (s Image) query() ImageQuery { return ImageQuery{Node: s.Node, Ref: s.Ref} }
+func (s Image) Reads() []Query    { return []Query{s.query()} }
+
+func (s Image) Diff(f Facts) ([]Change, error) {
+	if s.query().In(f).Present {
+		return nil, nil
+	}
+	return []Change{{Kind: "image", Key: s.Ref, Action: Install, New: "pulled"}}, nil
+}
+
+func (s Image) Apply(ctx context.Context, env *Env, _ []Change) error {
+	ctx, cancel := context.WithTimeout(ctx, pullBound)
+	defer cancel()
+	err := env.Node(s.Node).Change(ctx, Entry{Kind: "image", Key: s.Ref, After: "pulled"},
+		"ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d "+Quote(s.Ref)+" >/dev/null")
+	if err != nil {
+		return &StepError{Node: s.Node, Step: s.Name, Err: err, Transient: true,
+			Hint: "look whether the node reaches the image registry, or the mirror of the inventory"}
+	}
+	return nil
+}
+
+// ImageName is a reference as containerd names it: with its registry.
+func ImageName(ref string) string {
+	r, err := name.ParseReference(ref)
+	if err != nil {
+		return ref // the inventory refuses such a name
+	}
+	return strings.Replace(r.Name(), name.DefaultRegistry+"/", "docker.io/", 1)
+}
+
+// Pullable says whether a node can pull an image by itself. A registry that
+// wants a password is left to the kubelet, which has it.
+func (s *Site) Pullable(ref string) bool {
+	host, _, _ := strings.Cut(ImageName(ref), "/")
+	return !slices.ContainsFunc(s.Cluster.Registries, func(r inventory.Registry) bool { return r.Host == host })
+}
