@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -116,8 +117,14 @@ func FuzzState(f *testing.F) {
 	kinds := []Kind{RunStarted, NodeConnected, NodeLost, StepStarted, StepLog, StepProgress, StepRetried, StepDone, StepFailed, StepBlocked, RunDone, "of-later"}
 	steps := []StepSummary{{ID: "a/1", Node: "a", Changes: 1}, {ID: "b/1", Node: "b", Needs: []string{"a/1"}}, {ID: "cluster/x", Needs: []string{"b/1", "none"}},
 		{ID: "c/1", Needs: []string{"c/2"}}, {ID: "c/2", Needs: []string{"c/1"}}}
-	f.Add([]byte{0, 3, 7, 15, 10})
-	f.Add([]byte{7, 0, 8, 9, 21, 6, 0, 20})
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 200 { // so that every ordinary test run has many orders
+		data := make([]byte, 200)
+		for i := range data {
+			data[i] = byte(random.UintN(256))
+		}
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 1000 {
 			return

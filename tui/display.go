@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"golang.org/x/term"
 
@@ -50,19 +51,29 @@ type Options struct {
 type Display struct {
 	o     Options
 	mode  Mode
-	state provision.State
+	text  io.Writer // Err, for text
+	run   shared
 	log   *json.Encoder
 	shown shower
 }
 
-// shower is what differs between the modes.
+// shared is the run as the events so far tell it. A display that looks at it
+// by itself holds the lock meanwhile.
+type shared struct {
+	mu    sync.Mutex
+	state provision.State
+}
+
+// shower is what differs between the modes. event and say are called under
+// the lock of the run.
 type shower interface {
 	event(provision.Event, *provision.State)
 	say(text string)
 	close()
 }
 
-// New starts a display. Close ends it.
+// New starts a display. Close ends it. Without a locale of UTF-8 all is shown
+// in ASCII.
 func New(mode Mode, o Options) (*Display, error) {
 	if mode == Auto {
 		mode = Plain
@@ -70,16 +81,19 @@ func New(mode Mode, o Options) (*Display, error) {
 			mode = Screen
 		}
 	}
-	d := &Display{o: o, mode: mode, log: json.NewEncoder(o.Log)}
+	d := &Display{o: o, mode: mode, text: o.Err, log: json.NewEncoder(o.Log)}
+	if !utf8Locale() {
+		d.text = asciiWriter{o.Err}
+	}
 	switch mode {
 	case Screen:
-		s, err := newScreen(o)
+		s, err := newScreen(o, &d.run)
 		if err != nil {
 			return nil, err
 		}
 		d.shown = s
 	case Plain:
-		d.shown = &plain{w: o.Err}
+		d.shown = newPlain(d.text, &d.run)
 	case JSON:
 		d.shown = jsonLines{json.NewEncoder(o.Out)}
 	case Quiet:
@@ -93,16 +107,22 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// Event shows one event. It is called by one goroutine at a time.
+// Event shows one event. Events are shown in the order of the calls.
 func (d *Display) Event(e provision.Event) {
-	d.state.Apply(e)
+	d.run.mu.Lock()
+	defer d.run.mu.Unlock()
+	d.run.state.Apply(e)
 	// A full disk under the log must not stop the run that is shown.
 	_ = d.log.Encode(e)
-	d.shown.event(e, &d.state)
+	d.shown.event(e, &d.run.state)
 }
 
 // Say shows a word to the person that is no event of the run.
-func (d *Display) Say(text string) { d.shown.say(text) }
+func (d *Display) Say(text string) {
+	d.run.mu.Lock()
+	defer d.run.mu.Unlock()
+	d.shown.say(text)
+}
 
 // Close ends the display and prints the summary.
 func (d *Display) Close() {
@@ -110,10 +130,10 @@ func (d *Display) Close() {
 	if d.mode == JSON {
 		return
 	}
-	if d.mode == Quiet && len(d.state.Failed()) == 0 {
+	if d.mode == Quiet && len(d.run.state.Failed()) == 0 {
 		return
 	}
-	WriteSummary(d.o.Err, &d.state, d.o)
+	WriteSummary(d.text, &d.run.state, d.o)
 }
 
 type jsonLines struct{ enc *json.Encoder }

@@ -4,131 +4,112 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"nucspark.io/nucspark/provision"
 )
 
+// heartbeat is how long plain lines may be silent while a step runs, so that
+// nobody thinks that it hangs.
+const heartbeat = 15 * time.Second
+
 // plain writes a line for each thing that happens. Steps that held already
 // and remote output are left out; the log has them.
 type plain struct {
-	w       io.Writer
-	percent map[string]int64 // last shown, by step
+	w      io.Writer
+	tenths map[string]int64 // of the progress last shown, by step
+	last   time.Time        // of the latest line
+	stop   chan struct{}
+	beats  sync.WaitGroup
+}
+
+// newPlain starts the heartbeat.
+func newPlain(w io.Writer, run *shared) *plain {
+	p := &plain{w: w, tenths: map[string]int64{}, stop: make(chan struct{})}
+	p.beats.Add(1)
+	go func() {
+		defer p.beats.Done()
+		ticker := time.NewTicker(heartbeat / 3)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-p.stop:
+				return
+			case now := <-ticker.C:
+				run.mu.Lock()
+				p.beat(now, &run.state)
+				run.mu.Unlock()
+			}
+		}
+	}()
+	return p
+}
+
+func (p *plain) line(now time.Time, s *provision.State, word, format string, args ...any) {
+	p.last = now
+	fmt.Fprintf(p.w, "%s %-8s %s\n", clock(now.Sub(s.Started)), word, fmt.Sprintf(format, args...))
 }
 
 func (p *plain) event(e provision.Event, s *provision.State) {
-	line := func(word, format string, args ...any) {
-		fmt.Fprintf(p.w, "%s %-8s %s\n", clock(e.Time.Sub(s.Started)), word, fmt.Sprintf(format, args...))
+	line := func(word, format string, args ...any) { p.line(e.Time, s, word, format, args...) }
+	if e.Kind == provision.RunStarted {
+		line("run", "%s: %s, %d with changes", e.Run, counted(len(s.Steps), "step"), s.Planned())
+		return
+	}
+	st := s.Step(e.Step)
+	if st == nil {
+		return
 	}
 	switch e.Kind {
-	case provision.RunStarted:
-		line("run", "%s: %d steps, %d with changes", e.Run, len(e.Steps), s.Planned())
 	case provision.StepStarted:
-		line("start", "%s", e.Step)
+		line("start", "%s", st.ID)
 	case provision.StepProgress:
-		if p.percent == nil {
-			p.percent = map[string]int64{}
-		}
-		if e.Total > 0 {
-			// One line each tenth is enough for a log.
-			if tenth := e.Done * 10 / e.Total; tenth != p.percent[e.Step] {
-				p.percent[e.Step] = tenth
-				line("progress", "%s: %d0 %% of %d %s %s", e.Step, tenth, e.Total, e.Unit, e.Line)
-			}
+		// One line each tenth is enough for a log.
+		if st.Total > 0 && percent(st.Done, st.Total)/10 != p.tenths[st.ID] {
+			p.tenths[st.ID] = percent(st.Done, st.Total) / 10
+			line("progress", "%s: %s", st.ID, progress(st))
 		}
 	case provision.StepLog:
 		if strings.HasPrefix(e.Line, "waiting") {
-			line("wait", "%s: %s", e.Step, e.Line)
+			line("wait", "%s: %s", st.ID, e.Line)
 		}
 	case provision.StepRetried:
-		line("retry", "%s, attempt %d: %s", e.Step, e.Attempt+1, e.Error.Message)
+		line("retry", "%s, attempt %d: %s", st.ID, st.Attempt+1, st.Line)
 	case provision.StepDone:
-		if len(e.Changes) > 0 {
-			line("done", "%s (%s)", e.Step, e.Elapsed.Round(100*time.Millisecond))
+		if len(st.Changes) > 0 {
+			line("done", "%s (%s)", st.ID, took(st.Elapsed))
 		}
 	case provision.StepFailed:
-		line("FAILED", "%s: %s", e.Step, e.Error.Message)
-	case provision.NodeLost:
-		line("lost", "%s: %s", e.Node, e.Error.Message)
+		line("FAILED", "%s: %s", st.ID, reason(st))
 	}
+}
+
+// beat says which step has run longest, when nothing else was said for long.
+func (p *plain) beat(now time.Time, s *provision.State) {
+	running := s.Running()
+	if len(running) == 0 || now.Sub(p.last) < heartbeat {
+		return
+	}
+	oldest := running[0]
+	for _, st := range running {
+		if st.Started.Before(oldest.Started) {
+			oldest = st
+		}
+	}
+	text := fmt.Sprintf("%s (%s)", oldest.ID, took(now.Sub(oldest.Started).Truncate(time.Second)))
+	if len(running) > 1 {
+		text += fmt.Sprintf(" and %d more", len(running)-1)
+	}
+	if at := progress(oldest); at != "" {
+		text += ": " + at
+	}
+	p.line(now, s, "running", "%s", text)
 }
 
 func (p *plain) say(text string) { fmt.Fprintln(p.w, text) }
-func (*plain) close()            {}
 
-// clock is minutes and seconds of a run.
-func clock(d time.Duration) string {
-	s := int(d.Seconds())
-	return fmt.Sprintf("%02d:%02d", s/60, s%60)
-}
-
-// WriteSummary says after a run what changed per node, what failed and why,
-// and what to do next.
-func WriteSummary(w io.Writer, s *provision.State, o Options) {
-	nodes := s.Nodes()
-	width := 4
-	for _, n := range nodes {
-		width = max(width, len(placeName(n)))
-	}
-	fmt.Fprintln(w)
-	for _, n := range nodes {
-		var changed, held, failed, left int
-		for _, st := range s.Steps {
-			if st.Node != n {
-				continue
-			}
-			switch {
-			case st.Status == provision.StatusFailed:
-				failed++
-			case st.Status == provision.StatusDone && len(st.Changes) > 0:
-				changed++
-			case st.Status == provision.StatusDone:
-				held++
-			default:
-				left++
-			}
-		}
-		word := "✓ done  "
-		if failed > 0 {
-			word = "✗ failed"
-		} else if left > 0 {
-			word = "◌ open  "
-		}
-		fmt.Fprintf(w, "%s  %-*s  %d changed, %d unchanged", word, width, placeName(n), changed, held)
-		if failed > 0 {
-			fmt.Fprintf(w, ", %d failed", failed)
-		}
-		if left > 0 {
-			fmt.Fprintf(w, ", %d not started", left)
-		}
-		fmt.Fprintln(w)
-	}
-	for _, st := range s.Failed() {
-		f := st.Error
-		fmt.Fprintf(w, "\n✗ %s failed after %s\n  %s\n", st.ID, clock(st.Elapsed), strings.ReplaceAll(f.Message, "\n", "\n  "))
-		if f.Command != "" {
-			fmt.Fprintf(w, "  command: %s (exit code %d)\n", f.Command, f.Code)
-		}
-		for _, l := range f.Tail {
-			fmt.Fprintf(w, "  │ %s\n", l)
-		}
-		if f.Hint != "" {
-			fmt.Fprintf(w, "  → %s\n", f.Hint)
-		}
-	}
-	if len(s.Failed()) > 0 {
-		fmt.Fprintf(w, "\n%s failed. Every event is in %s\nWhen the cause is gone, go on with: %s\n", o.Cluster, o.LogPath, o.Retry)
-		return
-	}
-	fmt.Fprintf(w, "\n%s is up after %s. Every event is in %s\n", o.Cluster, clock(s.Ended.Sub(s.Started)), o.LogPath)
-	for _, c := range o.Next {
-		fmt.Fprintln(w, "  "+c)
-	}
-}
-
-func placeName(node string) string {
-	if node == "" {
-		return "cluster"
-	}
-	return node
+func (p *plain) close() {
+	close(p.stop)
+	p.beats.Wait()
 }

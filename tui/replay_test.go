@@ -1,0 +1,153 @@
+package tui
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+	"github.com/google/go-cmp/cmp"
+
+	"nucspark.io/nucspark/provision"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// recorded reads the events of a run that really happened: clean.jsonl went
+// through, in failed.jsonl sshd refused sessions.
+func recorded(t testing.TB, name string) []provision.Event {
+	t.Helper()
+	f, err := os.Open(filepath.Join("testdata", name+".jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var events []provision.Event
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var e provision.Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			t.Fatalf("%s, line %d: %v", f.Name(), len(events)+1, err)
+		}
+		events = append(events, e)
+	}
+	if err := lines.Err(); err != nil || len(events) == 0 {
+		t.Fatalf("%s: %d events, %v", f.Name(), len(events), err)
+	}
+	return events
+}
+
+// until applies the events of the first d of a run, and returns what the clock
+// showed then.
+func until(s *provision.State, events []provision.Event, d time.Duration) time.Time {
+	now := events[0].Time.Add(d)
+	for _, e := range events {
+		if !e.Time.After(now) {
+			s.Apply(e)
+		}
+	}
+	return now
+}
+
+// modelAt is a screen d after the start of a run.
+func modelAt(events []provision.Event, d time.Duration, width, height int) *model {
+	m := &model{run: &shared{}, cluster: "lab", styles: newStyles(io.Discard), width: width, height: height}
+	now := until(&m.run.state, events, d)
+	m.now = func() time.Time { return now }
+	return m
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s differs (-want +got); go test ./tui -update rewrites it:\n%s", name, diff)
+	}
+}
+
+var sizes = []struct{ width, height int }{{40, 12}, {80, 24}, {100, 80}, {200, 80}}
+
+func TestScreens(t *testing.T) {
+	for run, moments := range map[string][]time.Duration{
+		"clean":  {0, 20 * time.Second, 60 * time.Second, 84 * time.Second, 97 * time.Second},
+		"failed": {2 * time.Second, 30 * time.Second, 51 * time.Second},
+	} {
+		t.Run(run, func(t *testing.T) {
+			events := recorded(t, run)
+			var all strings.Builder
+			for _, at := range moments {
+				for _, size := range sizes {
+					text := modelAt(events, at, size.width, size.height).View()
+					fits(t, text, size.width, size.height)
+					fmt.Fprintf(&all, "== %s, %d×%d\n%s\n", clock(at), size.width, size.height, unpadded(text))
+				}
+			}
+			golden(t, "screens-"+run+".golden", all.String())
+		})
+	}
+}
+
+// fits fails when a screen is larger than the terminal.
+func fits(t *testing.T, text string, width, height int) {
+	t.Helper()
+	lines := strings.Split(text, "\n")
+	if len(lines) > height {
+		t.Errorf("%d lines on a screen of %d", len(lines), height)
+	}
+	for _, l := range lines {
+		if w := ansi.StringWidth(l); w > width {
+			t.Errorf("a line of %d cells on a screen of %d: %q", w, width, l)
+		}
+	}
+}
+
+// unpadded writes empty lines in a row as their number.
+func unpadded(text string) string {
+	var out []string
+	empty := 0
+	for _, l := range strings.Split(text, "\n") {
+		if l == "" {
+			empty++
+			continue
+		}
+		if empty > 0 {
+			out = append(out, fmt.Sprintf("-- %d empty", empty))
+			empty = 0
+		}
+		out = append(out, l)
+	}
+	return strings.Join(out, "\n")
+}
+
+// TestEveryMoment draws a run after each of its events, at sizes from 1×1.
+func TestEveryMoment(t *testing.T) {
+	for _, run := range []string{"clean", "failed"} {
+		events := recorded(t, run)
+		m := modelAt(events[:1], 0, 0, 0)
+		for i, e := range events {
+			m.run.state.Apply(e)
+			m.now = func() time.Time { return e.Time }
+			m.width, m.height = 1+i%130, 1+i*7%40
+			m.expanded, m.help = i%5 == 0, i%11 == 0
+			fits(t, m.View(), m.width, m.height)
+		}
+	}
+}
