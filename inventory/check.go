@@ -212,12 +212,12 @@ func (d *decoder) checkExecutor() {
 		}
 		return q
 	}
-	if need := e.Memory + executorOverhead(e.Memory); readable(at.memory, limits.memory) && need > limit.Memory {
+	if need := e.Memory + JVMOverhead(e.Memory) + WorkerSelf; readable(at.memory, limits.memory) && need > limit.Memory {
 		if at.memory.given {
-			d.report(Error, at.memory, fmt.Sprintf("The heap and what a JVM needs beside it, 10 %% and at least 384m, are %s.", roundUp(need).Spark()),
+			d.report(Error, at.memory, fmt.Sprintf("The heap, what a JVM needs beside it (10 %% and at least 384m) and the worker itself (768m) are %s.", roundUp(need).Spark()),
 				"an executor with memory %s does not fit into a worker of %s", e.Memory.Spark(), limit.Memory)
 		} else {
-			d.report(Error, pick(limits.memory, at.memory), fmt.Sprintf("The smallest executor takes %s.", roundUp(need)), "a worker of %s has no room for an executor", limit.Memory)
+			d.report(Error, pick(limits.memory, at.memory), fmt.Sprintf("The smallest executor and the worker itself take %s.", roundUp(need)), "a worker of %s has no room for an executor", limit.Memory)
 		}
 	}
 	if readable(at.cores, limits.cpu) && e.Cores*1000 > int(limit.CPU) && at.cores.given {

@@ -63,10 +63,22 @@ func (c *Cluster) DefaultReplication() int {
 	return min(3, n-1)
 }
 
-// executorOverhead is the memory a JVM needs beside its heap: 10 % of it and
+// JVMOverhead is the memory a JVM needs beside its heap: 10 % of it and
 // at least 384 MiB (spark.executor.memoryOverheadFactor and
 // spark.executor.minMemoryOverhead of Spark 4.0).
-func executorOverhead(heap Size) Size { return max(heap/10, 384*MiB) }
+func JVMOverhead(heap Size) Size { return max(heap/10, 384*MiB) }
+
+// WorkerSelf is the memory of a worker's pod that is not for executors: the
+// worker itself, which also serves the shuffle files of executors that have
+// ended.
+const WorkerSelf = 768 * MiB
+
+// ExecutorRoom is the largest heap of an executor that fits into a worker with
+// this limit, beside the worker itself; below 0 when nothing fits.
+func ExecutorRoom(limit Size) Size {
+	free := limit - WorkerSelf
+	return min(free/11*10, free-384*MiB)
+}
 
 // minHeap is the smallest heap with which Spark starts: 1.5 times the 300 MiB
 // that its memory manager reserves (UnifiedMemoryManager).

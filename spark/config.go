@@ -239,25 +239,16 @@ func hashOf(v any) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Memory of a worker pod that is not for executors: the worker itself, which
-// also serves the shuffle files of executors that have ended.
-const (
-	workerHeap = 384 * inventory.MiB
-	workerSelf = 768 * inventory.MiB
-)
-
-// minOverhead and a tenth of the heap are what Spark reckons for a JVM beside
-// its heap (spark.executor.minMemoryOverhead and memoryOverheadFactor of Spark
-// 4.0). A standalone worker reckons heaps only, so it is taken off here.
-const minOverhead = 384 * inventory.MiB
+// workerHeap is the heap of the worker itself, which has inventory.WorkerSelf
+// in all.
+const workerHeap = 384 * inventory.MiB
 
 // offered is the memory that a worker gives to executors' heaps. It does not
-// depend on the size of executors, as far as one fits, so that another size
-// restarts no worker.
+// depend on the size of executors, so that another size restarts no worker. A
+// standalone worker reckons heaps only: what a JVM needs beside its heap is
+// taken off here.
 func (l *layout) offered() inventory.Size {
-	free := l.spark.Worker.Limits.Memory - workerSelf
-	free = min(free/11*10, free-minOverhead)
-	return max(free, l.spark.Executor.Memory+inventory.MiB-1) / inventory.MiB * inventory.MiB
+	return inventory.ExecutorRoom(l.spark.Worker.Limits.Memory) / inventory.MiB * inventory.MiB
 }
 
 // workerCores are the tasks that a worker runs at a time.

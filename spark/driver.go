@@ -129,7 +129,7 @@ func driverPod(c *inventory.Cluster, a Application, d *Driver, at map[string]str
 		WithEnv(commonEnv()...).
 		WithResources(resources(inventory.Resources{
 			// Without a limit of CPUs: it would only slow down the start.
-			Requests: inventory.Amount{CPU: inventory.MilliCPU(250 * c.Spark.Driver.Cores), Memory: heap + minOverhead},
+			Requests: inventory.Amount{CPU: inventory.MilliCPU(250 * c.Spark.Driver.Cores), Memory: heap + inventory.JVMOverhead(heap)},
 			// A Python driver holds its own data beside the heap; Spark reckons
 			// 40 % for it (spark.kubernetes.memoryOverheadFactor).
 			Limits: inventory.Amount{Memory: heap + max(heap/5*2, 512*inventory.MiB)},

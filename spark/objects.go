@@ -259,7 +259,7 @@ func (l *layout) workerSet() any {
 		size.Requests.CPU = min(100, size.Limits.CPU)
 	}
 	if size.Requests.Memory == 0 {
-		size.Requests.Memory = min(workerSelf, size.Limits.Memory)
+		size.Requests.Memory = min(inventory.WorkerSelf, size.Limits.Memory)
 	}
 	d := daemon{
 		name: worker, hash: hashOf(l.files(worker)), image: l.image, secret: true, size: size,

@@ -214,8 +214,6 @@ func TestOffered(t *testing.T) {
 		{10 * GiB, inventory.Executor{Cores: 1, Memory: 2 * GiB}, 8610 * MiB, 6},
 		{10 * GiB, inventory.Executor{Cores: 1, Memory: 4 * GiB}, 8610 * MiB, 4},
 		{2 * GiB, inventory.Executor{Cores: 2, Memory: 512 * MiB}, 896 * MiB, 2},
-		// The inventory allows an executor that leaves the worker nothing.
-		{10 * GiB, inventory.Executor{Cores: 3, Memory: 9 * GiB}, 9 * GiB, 2},
 	} {
 		l := newLayout(all(t, func(c *inventory.Cluster) {
 			c.Spark.Worker.Limits.Memory, c.Spark.Executor = test.limit, test.executor
