@@ -1,30 +1,16 @@
 package hdfs
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
-	"strings"
 
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision"
 )
-
-// Sentinel is the name of the file that says what a data directory is.
-const Sentinel = ".nucspark-disk"
-
-// Disk is the content of [Sentinel].
-type Disk struct {
-	Cluster    string `json:"cluster"` // UID
-	Node       string `json:"node"`
-	Path       string `json:"path"`
-	Filesystem string `json:"filesystem"` // UUID, "" where the file system has none
-	HDFS       string `json:"hdfs"`       // Hadoop's cluster ID
-}
 
 // blockDir is where Hadoop keeps blocks, inside a data directory: Hadoop's own
 // files and ours do not lie side by side.
@@ -47,7 +33,7 @@ func (s diskStep) diskQuery() provision.DiskQuery {
 }
 
 func (s diskStep) fileQuery() provision.FileQuery {
-	return provision.FileQuery{Node: s.Node, Path: path.Join(s.dir, Sentinel), Content: true}
+	return provision.FileQuery{Node: s.Node, Path: path.Join(s.dir, provision.Sentinel), Content: true}
 }
 
 func nodeQuery(node string) provision.LiveQuery {
@@ -59,8 +45,8 @@ func (s diskStep) Reads() []provision.Query {
 }
 
 // want is the sentinel as it should be.
-func (s diskStep) want(disk provision.DiskFact) Disk {
-	return Disk{Cluster: s.site.Resolved.UID, Node: s.Node, Path: s.dir, Filesystem: disk.UUID, HDFS: clusterID(s.site.Resolved.UID)}
+func (s diskStep) want(disk provision.DiskFact) provision.Disk {
+	return provision.Disk{Cluster: s.site.Resolved.UID, Node: s.Node, Path: s.dir, Filesystem: disk.UUID, HDFS: clusterID(s.site.Resolved.UID)}
 }
 
 func (s diskStep) Diff(f provision.Facts) ([]provision.Change, error) {
@@ -71,7 +57,7 @@ func (s diskStep) Diff(f provision.Facts) ([]provision.Change, error) {
 	create := provision.Change{Kind: "disk", Key: s.dir, Action: provision.Create,
 		New: fmt.Sprintf("for HDFS, on %s (%s, %s free) mounted at %s", disk.Device, disk.Type, inventory.Size(disk.Free>>20<<20), disk.MountPoint)}
 	if file.Exists {
-		if err := s.matches(file.Content, disk); err != nil {
+		if err := s.want(disk).Match(file.Content); err != nil {
 			return nil, err
 		}
 		if owned(dir) {
@@ -80,9 +66,9 @@ func (s diskStep) Diff(f provision.Facts) ([]provision.Change, error) {
 		return []provision.Change{{Kind: "directory", Key: s.dir, Action: provision.Update,
 			Old: describeDir(dir), New: fmt.Sprintf("0700 %[1]s:%[1]s", provision.HDFSUser)}}, nil
 	}
-	if others := foreign(disk.Entries); len(others) > 0 {
+	if others := provision.ForeignEntries(disk.Entries); len(others) > 0 {
 		return nil, fmt.Errorf("%s on %s has no %s and is not empty (%s): it is not taken over; take an empty directory, or move what is in it away",
-			s.dir, s.Node, Sentinel, among(others))
+			s.dir, s.Node, provision.Sentinel, among(others))
 	}
 	if !f.Known(nodeQuery(s.Node)) {
 		create.After = provision.ClusterAPI
@@ -90,30 +76,9 @@ func (s diskStep) Diff(f provision.Facts) ([]provision.Change, error) {
 	}
 	if slices.Contains(recordedDirs(nodeQuery(s.Node).In(f)), s.dir) {
 		return nil, fmt.Errorf("%s on %s holds blocks of this cluster, but it is empty and has no %s now: mount its disk there (findmnt and lsblk show what is mounted) and run again",
-			s.dir, s.Node, Sentinel)
+			s.dir, s.Node, provision.Sentinel)
 	}
 	return []provision.Change{create}, nil
-}
-
-// matches says why a sentinel is not that of this place.
-func (s diskStep) matches(content []byte, disk provision.DiskFact) error {
-	var is Disk
-	if err := json.Unmarshal(content, &is); err != nil {
-		return fmt.Errorf("%s/%s on %s is damaged (%w); the directory is left alone: restore the file, or take another directory", s.dir, Sentinel, s.Node, err)
-	}
-	want := s.want(disk)
-	for _, field := range []struct{ what, is, want, remedy string }{
-		{"cluster", is.Cluster, want.Cluster, "it is a disk of another cluster: take another directory, or empty this one if nothing on it is needed"},
-		{"node", is.Node, want.Node, "it is a disk of another machine: put it back there"},
-		{"path", is.Path, want.Path, "it was mounted elsewhere: mount it there again, or correct the inventory"},
-		{"file system", is.Filesystem, want.Filesystem, "the disk was replaced or copied: mount the right one"},
-		{"HDFS", is.HDFS, want.HDFS, "it belongs to another file system: take another directory"},
-	} {
-		if field.is != field.want {
-			return fmt.Errorf("%s on %s: its %s says %s %q, not %q; %s", s.dir, s.Node, Sentinel, field.what, field.is, field.want, field.remedy)
-		}
-	}
-	return nil
 }
 
 func (s diskStep) Apply(ctx context.Context, env *provision.Env, changes []provision.Change) error {
@@ -135,14 +100,7 @@ func (s diskStep) Apply(ctx context.Context, env *provision.Env, changes []provi
 	if err != nil || changes[0].Action != provision.Create {
 		return err
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // datanode.sh compares the text
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(s.want(s.diskQuery().In(f))); err != nil {
-		return err
-	}
-	return n.WriteFile(ctx, provision.Written{Path: s.fileQuery().Path, Content: b.Bytes(), Mode: 0o444, Owner: "root", Group: "root"})
+	return n.WriteFile(ctx, provision.Written{Path: s.fileQuery().Path, Content: s.want(s.diskQuery().In(f)).Encode(), Mode: 0o444, Owner: "root", Group: "root"})
 }
 
 func owned(dir provision.FileFact) bool {
@@ -152,18 +110,6 @@ func owned(dir provision.FileFact) bool {
 
 func describeDir(dir provision.FileFact) string {
 	return fmt.Sprintf("%04o %s:%s", dir.Mode.Perm()&fs.ModePerm, dir.Owner, dir.Group)
-}
-
-// foreign leaves out what a fresh file system and an interrupted write of ours
-// leave in a directory.
-func foreign(entries []string) []string {
-	var others []string
-	for _, e := range entries {
-		if e != "lost+found" && e != Sentinel && !strings.HasPrefix(e, ".nucspark-") {
-			others = append(others, e)
-		}
-	}
-	return others
 }
 
 // recordedDirs are the directories that hold blocks on a Node object.

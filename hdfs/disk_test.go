@@ -13,8 +13,8 @@ import (
 )
 
 // sentinelFile is a .nucspark-disk with some fields changed.
-func sentinelFile(change func(*Disk)) provision.FileFact {
-	d := Disk{Cluster: uid, Node: "nuc02", Path: "/data/hdfs", Filesystem: "11-22", HDFS: clusterID(uid)}
+func sentinelFile(change func(*provision.Disk)) provision.FileFact {
+	d := provision.Disk{Cluster: uid, Node: "nuc02", Path: "/data/hdfs", Filesystem: "11-22", HDFS: clusterID(uid)}
 	change(&d)
 	b, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {
@@ -40,7 +40,7 @@ func nodeObject(name string, dirs ...string) provision.Object {
 func TestDisk(t *testing.T) {
 	ours := provision.FileFact{Exists: true, Mode: fs.ModeDir | 0o700, Owner: "hdfs", Group: "hdfs"}
 	roots := provision.FileFact{Exists: true, Mode: fs.ModeDir | 0o755, Owner: "root", Group: "root"}
-	right := sentinelFile(func(*Disk) {})
+	right := sentinelFile(func(*provision.Disk) {})
 	none := provision.FileFact{}
 	holds := func(entries ...string) []string { return entries }
 	for name, tt := range map[string]struct {
@@ -55,8 +55,8 @@ func TestDisk(t *testing.T) {
 		"empty":                       {dir: roots, want: provision.Create},
 		"fresh file system":           {dir: roots, entries: holds("lost+found"), want: provision.Create},
 		"interrupted before":          {dir: ours, entries: holds(".nucspark-1f2e3d"), want: provision.Create},
-		"holds":                       {dir: ours, entries: holds(Sentinel, "dn"), file: right, node: nodeObject("nuc02", "/data/hdfs")},
-		"owner changed":               {dir: roots, entries: holds(Sentinel, "dn"), file: right, want: provision.Update},
+		"holds":                       {dir: ours, entries: holds(provision.Sentinel, "dn"), file: right, node: nodeObject("nuc02", "/data/hdfs")},
+		"owner changed":               {dir: roots, entries: holds(provision.Sentinel, "dn"), file: right, want: provision.Update},
 		"somebody's files":            {dir: roots, entries: holds("photos"), err: "not empty (photos)"},
 		"somebody's files, many":      {dir: roots, entries: holds("a", "b", "c", "d", "e", "f", "g"), err: "and 2 more"},
 		"blocks without sentinel":     {dir: ours, entries: holds("dn"), err: "not empty (dn)"},
@@ -65,13 +65,13 @@ func TestDisk(t *testing.T) {
 		"new beside an old one":       {dir: roots, node: nodeObject("nuc02", "/data/other"), want: provision.Create},
 		"a file":                      {dir: provision.FileFact{Exists: true, Mode: 0o644}, err: "not a directory"},
 		"a link":                      {dir: provision.FileFact{Exists: true, Mode: fs.ModeSymlink | 0o777}, err: "not a directory"},
-		"disk of another cluster":     {dir: ours, entries: holds(Sentinel), file: sentinelFile(func(d *Disk) { d.Cluster = "other" }), err: "disk of another cluster"},
-		"disk of another node":        {dir: ours, entries: holds(Sentinel), file: sentinelFile(func(d *Disk) { d.Node = "nuc03" }), err: "disk of another machine"},
-		"mounted elsewhere":           {dir: ours, entries: holds(Sentinel), file: sentinelFile(func(d *Disk) { d.Path = "/mnt/a" }), err: "mounted elsewhere"},
-		"another file system":         {dir: ours, entries: holds(Sentinel), file: sentinelFile(func(d *Disk) { d.Filesystem = "33-44" }), err: "replaced or copied"},
-		"another HDFS":                {dir: ours, entries: holds(Sentinel), file: sentinelFile(func(d *Disk) { d.HDFS = "CID-1" }), err: "another file system"},
-		"damaged sentinel":            {dir: ours, entries: holds(Sentinel), file: provision.FileFact{Exists: true, Content: []byte(`{"clus`)}, err: "damaged"},
-		"foreign sentinel, empty dir": {dir: roots, entries: holds(Sentinel), file: sentinelFile(func(d *Disk) { d.Cluster = "other" }), err: "disk of another cluster"},
+		"disk of another cluster":     {dir: ours, entries: holds(provision.Sentinel), file: sentinelFile(func(d *provision.Disk) { d.Cluster = "other" }), err: "disk of another cluster"},
+		"disk of another node":        {dir: ours, entries: holds(provision.Sentinel), file: sentinelFile(func(d *provision.Disk) { d.Node = "nuc03" }), err: "disk of another machine"},
+		"mounted elsewhere":           {dir: ours, entries: holds(provision.Sentinel), file: sentinelFile(func(d *provision.Disk) { d.Path = "/mnt/a" }), err: "mounted elsewhere"},
+		"another file system":         {dir: ours, entries: holds(provision.Sentinel), file: sentinelFile(func(d *provision.Disk) { d.Filesystem = "33-44" }), err: "replaced or copied"},
+		"another HDFS":                {dir: ours, entries: holds(provision.Sentinel), file: sentinelFile(func(d *provision.Disk) { d.HDFS = "CID-1" }), err: "another file system"},
+		"damaged sentinel":            {dir: ours, entries: holds(provision.Sentinel), file: provision.FileFact{Exists: true, Content: []byte(`{"clus`)}, err: "damaged"},
+		"foreign sentinel, empty dir": {dir: roots, entries: holds(provision.Sentinel), file: sentinelFile(func(d *provision.Disk) { d.Cluster = "other" }), err: "disk of another cluster"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := diskStep{Base: provision.Base{Name: "nuc02/hdfs/disk/data/hdfs", Node: "nuc02"}, site: testSite([]string{"/data/hdfs"}), dir: "/data/hdfs"}
@@ -156,15 +156,15 @@ func shells(t *testing.T) []string {
 func TestDatanodeScript(t *testing.T) {
 	for _, sh := range shells(t) {
 		for name, tt := range map[string]struct {
-			disks []func(*Disk) // nil: no sentinel
-			want  string        // what the command sees; "" when it does not start
+			disks []func(*provision.Disk) // nil: no sentinel
+			want  string                  // what the command sees; "" when it does not start
 		}{
-			"both":          {[]func(*Disk){func(*Disk) {}, func(d *Disk) { d.Path = "/mnt/b" }}, "file://0/dn,file://1/dn tolerates 1"},
-			"one unmounted": {[]func(*Disk){nil, func(d *Disk) { d.Path = "/mnt/b" }}, "file://1/dn tolerates 0"},
-			"one foreign":   {[]func(*Disk){func(*Disk) {}, func(d *Disk) { d.Path, d.Cluster = "/mnt/b", "other" }}, "file://0/dn tolerates 0"},
-			"swapped":       {[]func(*Disk){func(d *Disk) { d.Path = "/mnt/b" }, func(*Disk) {}}, ""},
-			"another node":  {[]func(*Disk){func(d *Disk) { d.Node = "nuc03" }, nil}, ""},
-			"none":          {[]func(*Disk){nil, nil}, ""},
+			"both":          {[]func(*provision.Disk){func(*provision.Disk) {}, func(d *provision.Disk) { d.Path = "/mnt/b" }}, "file://0/dn,file://1/dn tolerates 1"},
+			"one unmounted": {[]func(*provision.Disk){nil, func(d *provision.Disk) { d.Path = "/mnt/b" }}, "file://1/dn tolerates 0"},
+			"one foreign":   {[]func(*provision.Disk){func(*provision.Disk) {}, func(d *provision.Disk) { d.Path, d.Cluster = "/mnt/b", "other" }}, "file://0/dn tolerates 0"},
+			"swapped":       {[]func(*provision.Disk){func(d *provision.Disk) { d.Path = "/mnt/b" }, func(*provision.Disk) {}}, ""},
+			"another node":  {[]func(*provision.Disk){func(d *provision.Disk) { d.Node = "nuc03" }, nil}, ""},
+			"none":          {[]func(*provision.Disk){nil, nil}, ""},
 		} {
 			t.Run(filepath.Base(sh)+" "+name, func(t *testing.T) {
 				root := t.TempDir()
@@ -174,7 +174,7 @@ func TestDatanodeScript(t *testing.T) {
 						t.Fatal(err)
 					}
 					if change != nil {
-						if err := os.WriteFile(filepath.Join(dir, Sentinel), sentinelFile(change).Content, 0o644); err != nil {
+						if err := os.WriteFile(filepath.Join(dir, provision.Sentinel), sentinelFile(change).Content, 0o644); err != nil {
 							t.Fatal(err)
 						}
 					}

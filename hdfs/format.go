@@ -104,7 +104,7 @@ func (s formatted) Diff(f provision.Facts) ([]provision.Change, error) {
 	for _, n := range s.stores() {
 		for _, d := range n.HDFS.Dirs {
 			whole, blocks := provision.DiskQuery{Node: n.Name, Path: d}.In(f), blocksQuery(n.Name, d).In(f)
-			others := slices.DeleteFunc(foreign(whole.Entries), func(e string) bool { return e == blockDir })
+			others := slices.DeleteFunc(provision.ForeignEntries(whole.Entries), func(e string) bool { return e == blockDir })
 			if len(others) > 0 || len(blocks.Entries) > 0 {
 				return nil, fmt.Errorf("%s is empty, but %s on %s is not; it is not formatted, because that would make what is there useless: %s", where, d, n.Name, recovery)
 			}

@@ -36,7 +36,7 @@ func TestFormat(t *testing.T) {
 		err  string
 	}{
 		"all empty":                             {state{}, provision.Execute, ""},
-		"fresh disks":                           {state{name: []string{"lost+found"}, disk2: []string{"lost+found", Sentinel}, disk3: []string{Sentinel, "dn"}}, provision.Execute, ""},
+		"fresh disks":                           {state{name: []string{"lost+found"}, disk2: []string{"lost+found", provision.Sentinel}, disk3: []string{provision.Sentinel, "dn"}}, provision.Execute, ""},
 		"interrupted format":                    {state{name: []string{workDir}}, provision.Execute, ""},
 		"formatted":                             {state{name: []string{"current"}, current: image, version: version(ours), record: record}, "", ""},
 		"formatted, not recorded yet":           {state{name: []string{"current"}, current: image, version: version(ours)}, "", ""},
@@ -52,9 +52,9 @@ func TestFormat(t *testing.T) {
 		"somebody's files":                      {state{name: []string{"photos"}}, "", "not empty (photos)"},
 		"lost, recorded":                        {state{record: record}, "", "has had a file system"},
 		"lost, recorded, interrupted":           {state{name: []string{workDir}, record: record}, "", "has had a file system"},
-		"lost, blocks on the first":             {state{disk2: []string{Sentinel, "dn"}, blocks2: []string{"current"}}, "", "/data/hdfs on nuc02 is not"},
-		"lost, blocks on the second":            {state{disk3: []string{Sentinel, "dn"}, blocks3: []string{"in_use.lock"}}, "", "/data/hdfs on nuc03 is not"},
-		"lost, something else on a disk":        {state{disk3: []string{Sentinel, "photos"}}, "", "/data/hdfs on nuc03 is not"},
+		"lost, blocks on the first":             {state{disk2: []string{provision.Sentinel, "dn"}, blocks2: []string{"current"}}, "", "/data/hdfs on nuc02 is not"},
+		"lost, blocks on the second":            {state{disk3: []string{provision.Sentinel, "dn"}, blocks3: []string{"in_use.lock"}}, "", "/data/hdfs on nuc03 is not"},
+		"lost, something else on a disk":        {state{disk3: []string{provision.Sentinel, "photos"}}, "", "/data/hdfs on nuc03 is not"},
 		"lost, copy on the second machine":      {state{copy: []string{"current", "in_use.lock"}}, "", "holds a copy"},
 		"empty, a node is off":                  {state{unreachable: "nuc03"}, "", "while nuc03 cannot be asked"},
 		"empty, a member is not in the file":    {state{foreign: "nuc09"}, "", "nuc09 belongs to the cluster"},

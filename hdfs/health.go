@@ -32,7 +32,7 @@ func Queries(site *provision.Site) []provision.Query {
 }
 
 func sentinelQuery(node, dir string) provision.FileQuery {
-	return provision.FileQuery{Node: node, Path: path.Join(dir, Sentinel), Content: true}
+	return provision.FileQuery{Node: node, Path: path.Join(dir, provision.Sentinel), Content: true}
 }
 
 // staleAfter is how long a datanode may be silent: the namenode then calls it
@@ -150,14 +150,14 @@ func (l *layout) datanodeHealth(n *inventory.Node, info namenodeInfo, infoErr er
 // is not.
 func sentinelReason(id *provision.Identity, node, dir string, file provision.FileFact) string {
 	if !file.Exists {
-		return dir + " has no " + Sentinel + " and is left out: is its disk mounted?"
+		return dir + " has no " + provision.Sentinel + " and is left out: is its disk mounted?"
 	}
-	var is Disk
+	var is provision.Disk
 	if err := json.Unmarshal(file.Content, &is); err != nil {
-		return fmt.Sprintf("%s/%s is damaged, so that the directory is left out", dir, Sentinel)
+		return fmt.Sprintf("%s/%s is damaged, so that the directory is left out", dir, provision.Sentinel)
 	}
 	if id != nil && (is.Cluster != id.UID || is.Node != node || is.Path != dir) {
-		return fmt.Sprintf("%s is left out: its %s is that of %s on %s", dir, Sentinel, is.Path, is.Node)
+		return fmt.Sprintf("%s is left out: its %s is that of %s on %s", dir, provision.Sentinel, is.Path, is.Node)
 	}
 	return ""
 }

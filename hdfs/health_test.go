@@ -29,7 +29,7 @@ func recorded(t *testing.T, name string, replacements ...string) provision.PageF
 func TestHealth(t *testing.T) {
 	disks := []string{"/data/hdfs"}
 	sentinel := func(node string) provision.FileFact {
-		return sentinelFile(func(d *Disk) { d.Node = node })
+		return sentinelFile(func(d *provision.Disk) { d.Node = node })
 	}
 	for name, tt := range map[string]struct {
 		change func(map[provision.Query]any, *provision.Site)
