@@ -12,5 +12,8 @@
 // volume is not enforced by NFS: it is what the claim says, no more.
 //
 // What lies in a volume is never touched: directories are made, never emptied,
-// and the owner of a directory is set, never that of its content.
+// and the owner of a directory is set, never that of its content. An export
+// directory carries a file that says what it is, written once, into an empty
+// directory only: without it nothing is exported, since it may be the mount
+// point of a disk that is not mounted.
 package nfs

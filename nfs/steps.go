@@ -28,7 +28,7 @@ func Steps(site *provision.Site) []provision.Step {
 		if n.NFS == nil {
 			continue
 		}
-		steps = append(steps, provision.Directory{Base: base("directory", provision.NodeBase(n.Name)), Path: n.NFS.Export, Mode: 0o755})
+		steps = append(steps, exportStep{base("directory", provision.NodeBase(n.Name)), site, n})
 		if serverOf(site, n) == ganesha {
 			steps = append(steps, ganeshaSteps(c, n, base)...)
 		} else {

@@ -1,0 +1,95 @@
+package nfs
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"nucspark.io/nucspark/inventory"
+	"nucspark.io/nucspark/provision"
+)
+
+// exportStep is the exported directory of one node: it exists and carries its
+// sentinel, so that an unmounted disk is not taken for an empty one. What lies
+// in it is never touched.
+type exportStep struct {
+	provision.Base
+	site *provision.Site
+	node *inventory.Node
+}
+
+func (s exportStep) dirQuery() provision.FileQuery {
+	return provision.FileQuery{Node: s.Node, Path: s.node.NFS.Export}
+}
+
+func (s exportStep) diskQuery() provision.DiskQuery {
+	return provision.DiskQuery{Node: s.Node, Path: s.node.NFS.Export}
+}
+
+func (s exportStep) sentinelQuery() provision.FileQuery {
+	return provision.FileQuery{Node: s.Node, Path: path.Join(s.node.NFS.Export, provision.Sentinel), Content: true}
+}
+
+// volumes are the volumes that the cluster has on this node.
+func (s exportStep) volumes() []provision.LiveQuery {
+	var queries []provision.LiveQuery
+	for _, v := range s.site.Cluster.Volumes {
+		if v.Node == s.Node {
+			queries = append(queries, provision.LiveQuery{APIVersion: "v1", Kind: "PersistentVolume", Name: volumeName(v)})
+		}
+	}
+	return queries
+}
+
+func (s exportStep) Reads() []provision.Query {
+	reads := []provision.Query{s.dirQuery(), s.diskQuery(), s.sentinelQuery()}
+	for _, q := range s.volumes() {
+		reads = append(reads, q)
+	}
+	return reads
+}
+
+func (s exportStep) sentinel(f provision.Facts) provision.Disk {
+	return provision.Disk{Cluster: s.site.Resolved.UID, Node: s.Node, Path: s.node.NFS.Export, Filesystem: s.diskQuery().In(f).UUID}
+}
+
+func (s exportStep) Diff(f provision.Facts) ([]provision.Change, error) {
+	dir, disk, file := s.dirQuery().In(f), s.diskQuery().In(f), s.sentinelQuery().In(f)
+	where := fmt.Sprintf("%s on %s", s.node.NFS.Export, s.Node)
+	if dir.Exists && !dir.Mode.IsDir() {
+		return nil, fmt.Errorf("%s is not a directory (a link is none either); name the directory itself, or move it away", where)
+	}
+	if file.Exists {
+		return nil, s.sentinel(f).Match(file.Content)
+	}
+	if others := provision.ForeignEntries(disk.Entries); len(others) > 0 {
+		return nil, fmt.Errorf("%s has no %s and is not empty (%s): it is not taken over; take an empty directory, or move what is in it away",
+			where, provision.Sentinel, strings.Join(others[:min(len(others), 3)], ", "))
+	}
+	for _, q := range s.volumes() {
+		if !f.Known(q) && s.site.Machines[s.site.Cluster.ControlPlane().Name].Kubeadm {
+			return nil, fmt.Errorf("%s is empty, and the cluster does not say whether it held volumes before; see why the API server does not answer", where)
+		}
+		if q.In(f) != nil {
+			return nil, fmt.Errorf("%s holds volumes of this cluster, but it is empty and has no %s now: mount its disk there (findmnt and lsblk show what is mounted) and run again",
+				where, provision.Sentinel)
+		}
+	}
+	return []provision.Change{{Kind: "export directory", Key: s.node.NFS.Export, Action: provision.Create,
+		New: fmt.Sprintf("on %s (%s) mounted at %s", disk.Device, disk.Type, disk.MountPoint)}}, nil
+}
+
+func (s exportStep) Apply(ctx context.Context, env *provision.Env, _ []provision.Change) error {
+	n := env.Node(s.Node)
+	before := ""
+	if s.dirQuery().In(env.Facts()).Exists {
+		before = "exists"
+	}
+	err := n.Change(ctx, provision.Entry{Kind: "directory", Key: s.node.NFS.Export, Before: before, After: "exists"},
+		"mkdir -p -- "+provision.Quote(s.node.NFS.Export))
+	if err != nil {
+		return err
+	}
+	return n.WriteFile(ctx, provision.Written{Path: s.sentinelQuery().Path, Content: s.sentinel(env.Facts()).Encode(), Mode: 0o444, Owner: "root", Group: "root"})
+}
