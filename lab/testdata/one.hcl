@@ -69,6 +69,12 @@ spark {
 
 # The nodes are containers. What follows is for them; a mini PC needs none of it.
 
+# Their kernel cannot mount NFS; the program that does it for them speaks version 3.
+nfs {
+  version = "3"
+}
+
+
 # A container cannot set the size of the connection table; 0 leaves it as it is.
 patch "kube-proxy" {
   config = {

@@ -93,6 +93,12 @@ mirror {
 
 # The nodes are containers. What follows is for them; a mini PC needs none of it.
 
+# Their kernel cannot mount NFS; the program that does it for them speaks version 3.
+nfs {
+  version = "3"
+}
+
+
 # Their kernel is this machine's, with its control groups and its swap.
 patch "kubelet" {
   config = {
