@@ -33,11 +33,12 @@ type App struct {
 	asking sync.Mutex // one question at a time
 }
 
-// Load reads the inventory and shows its warnings.
+// Load reads the inventory and shows its warnings. Its error carries the exit
+// code of a bad inventory, for a file that cannot be read too.
 func (a *App) Load() (*inventory.Cluster, error) {
 	c, err := inventory.Load(a.File)
 	if err != nil {
-		return nil, err
+		return nil, &ExitError{Code: exitBad, Err: err}
 	}
 	for _, w := range c.Warnings {
 		fmt.Fprintln(a.Err, w)

@@ -27,6 +27,9 @@ changes. "-" reads standard input and writes standard output.
 
 With --check nothing is written; files that are not in canonical form are
 listed and the exit code is 1. A file that is not valid HCL gives exit code 2.`,
+		Example: `  nucspark fmt
+  nucspark fmt --check clusters/*.hcl
+  nucspark fmt - < cluster.hcl`,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if len(files) == 0 {
 				files = []string{*file}

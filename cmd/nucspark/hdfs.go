@@ -421,10 +421,11 @@ func (h *hdfsCommand) rm() *cobra.Command {
 
 func (h *hdfsCommand) fsck() *cobra.Command {
 	return &cobra.Command{
-		Use:   "fsck [PATH]",
-		Short: "Check that every block below a path has its replicas",
-		Long:  "Has the namenode check all files below PATH (/ by default) and shows its report. Exit code 1 when the file system is not healthy.",
-		Args:  need(0, 1, "one path of HDFS at most"),
+		Use:     "fsck [PATH]",
+		Short:   "Check that every block below a path has its replicas",
+		Long:    "Has the namenode check all files below PATH (/ by default) and shows its report. Exit code 1 when the file system is not healthy.",
+		Example: "  nucspark hdfs fsck /data",
+		Args:    need(0, 1, "one path of HDFS at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := h.path("/")
 			if len(args) > 0 {

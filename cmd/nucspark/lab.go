@@ -23,6 +23,10 @@ func newLabCommand() *cobra.Command {
 		Short: "Throw-away mini PCs on this machine",
 		Long: "Throw-away mini PCs on this machine: containers that run systemd, sshd and apt like a\n" +
 			"freshly installed machine, and a mirror with the packages and images they need.",
+		Example: `  nucspark lab up
+  nucspark up -f lab.hcl
+  nucspark lab kill nuc03
+  nucspark lab down`,
 		Args: cobra.NoArgs,
 	}
 	started := time.Now()
@@ -41,7 +45,10 @@ func labUp(o *lab.Options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Make the machines, or what is missing of them, and write lab.hcl",
-		Args:  cobra.NoArgs,
+		Example: `  nucspark lab up
+  nucspark lab up --nodes 5 --dir /tmp/five
+  sudo nucspark lab up --start-engine`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if startEngine {
 				if err := lab.StartEngine(cmd.Context(), *o); err != nil {
@@ -64,7 +71,9 @@ func labDown(o *lab.Options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "down",
 		Short: "Remove what `lab up` made; what was built stays in the cache",
-		Args:  cobra.NoArgs,
+		Example: `  nucspark lab down
+  sudo nucspark lab down --engine`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := lab.Down(cmd.Context(), *o); err != nil {
 				return err
@@ -86,9 +95,10 @@ func labDown(o *lab.Options) *cobra.Command {
 func labStatus(o *lab.Options) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Say which machines are on and answer; exit code 1 if not all do",
-		Args:  cobra.NoArgs,
+		Use:     "status",
+		Short:   "Say which machines are on and answer; exit code 1 if not all do",
+		Example: `  nucspark lab status --json`,
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := lab.Status(cmd.Context(), *o)
 			if err != nil {
@@ -132,9 +142,10 @@ func printLab(cmd *cobra.Command, s lab.State) error {
 
 func labKill(o *lab.Options) *cobra.Command {
 	return &cobra.Command{
-		Use:   "kill NODE",
-		Short: "Cut the power of one machine",
-		Args:  cobra.ExactArgs(1),
+		Use:     "kill NODE",
+		Short:   "Cut the power of one machine",
+		Example: `  nucspark lab kill nuc03`,
+		Args:    need(1, 1, "the name of one machine"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return lab.Kill(cmd.Context(), *o, args[0])
 		},
@@ -143,9 +154,10 @@ func labKill(o *lab.Options) *cobra.Command {
 
 func labStart(o *lab.Options) *cobra.Command {
 	return &cobra.Command{
-		Use:   "start NODE",
-		Short: "Switch one machine on",
-		Args:  cobra.ExactArgs(1),
+		Use:     "start NODE",
+		Short:   "Switch one machine on",
+		Example: `  nucspark lab start nuc03`,
+		Args:    need(1, 1, "the name of one machine"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return lab.Start(cmd.Context(), *o, args[0])
 		},

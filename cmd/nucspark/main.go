@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"nucspark.io/nucspark/inventory"
 )
 
 // version is set by the linker.
@@ -22,7 +25,10 @@ func run(args []string) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())
 	if err != nil {
-		if text := err.Error(); text != "" {
+		var diags inventory.Diagnostics
+		if errors.As(err, &diags) {
+			fmt.Fprintln(app.Err, strings.TrimSpace(diags.Error()))
+		} else if text := err.Error(); text != "" {
 			fmt.Fprintln(app.Err, "nucspark: "+text)
 		}
 	}
@@ -75,5 +81,49 @@ change, 3 changes are pending (plan --exit-code), 4 another run holds the lock,
 		newKubectlCommand(app), newKubeconfigCommand(app),
 		newLabCommand(),
 	)
+	_ = root.MarkPersistentFlagFilename("file", "hcl", "json")
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	strict(root)
 	return root
+}
+
+// strict makes each wrong number of arguments and each unknown command below
+// cmd a usage error. By itself cobra shows the help of "lab" for "lab sttaus",
+// and nothing fails.
+func strict(cmd *cobra.Command) {
+	args := cmd.Args
+	if cmd.HasSubCommands() {
+		args = knownCommand
+		if cmd.Run == nil && cmd.RunE == nil {
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
+	if args != nil {
+		cmd.Args = func(cmd *cobra.Command, given []string) error {
+			err := args(cmd, given)
+			var usage *usageError
+			if err != nil && !errors.As(err, &usage) {
+				return &usageError{fmt.Errorf("%w\nsee %s --help", err, cmd.CommandPath())}
+			}
+			return err
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		strict(sub)
+	}
+}
+
+// knownCommand takes no arguments: those of a command with subcommands were
+// meant as one.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+	cmd.SuggestionsMinimumDistance = 2
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		text += fmt.Sprintf("; did you mean %s?", strings.Join(like, " or "))
+	}
+	return errors.New(text)
 }

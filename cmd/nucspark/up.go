@@ -40,21 +40,20 @@ second one cancels them.`,
 			if err != nil {
 				return &usageError{err}
 			}
+			if mode == tui.Screen && !app.interactive() {
+				return &usageError{errors.New("--progress=tui needs a terminal; --progress=plain does not")}
+			}
 			return up(cmd.Context(), app, yes, mode)
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask before ordinary changes")
 	cmd.Flags().StringVar(&progress, "progress", "auto", "how progress is shown: auto, tui, plain, json or quiet; json goes to standard output")
+	_ = cmd.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions([]string{"auto", "tui", "plain", "json", "quiet"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 func up(ctx context.Context, app *App, yes bool, mode tui.Mode) error {
 	started := time.Now()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ints := newInterrupts(cancel, func(text string) { fmt.Fprintln(app.Err, text) })
-	defer ints.release()
-
 	s, err := app.survey(ctx)
 	if err != nil {
 		return err
@@ -93,13 +92,19 @@ func up(ctx context.Context, app *App, yes bool, mode tui.Mode) error {
 			fmt.Fprintln(app.Err, "! "+n)
 		}
 	}
-	return carryOut(ctx, app, s, p, yes, mode, ints)
+	return carryOut(ctx, app, s, p, yes, mode)
 }
 
 // carryOut runs a plan under the lock of every node, with progress and a
 // summary. It plans once more under the lock: another run may have ended while
 // somebody read the plan, and then they agreed to something else.
-func carryOut(ctx context.Context, app *App, s *surveyed, agreed *provision.Plan, yes bool, mode tui.Mode, ints *interrupts) error {
+func carryOut(ctx context.Context, app *App, s *surveyed, agreed *provision.Plan, yes bool, mode tui.Mode) error {
+	// Until here nothing was changed, and Ctrl-C just ends the process.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ints := newInterrupts(cancel, func(text string) { fmt.Fprintln(app.Err, text) })
+	defer ints.release()
+
 	id := time.Now().UTC().Format("20060102T150405Z")
 	var nodes []string
 	for _, n := range s.site.Reachable() {
@@ -202,6 +207,7 @@ func newInterrupts(cancel context.CancelFunc, say func(string)) *interrupts {
 				continue
 			}
 			(*i.say.Load())("Cancelling.")
+			signal.Stop(i.signals) // a third one ends the process at once
 			cancel()
 			return
 		}

@@ -21,6 +21,8 @@ func newValidateCommand(file *string) *cobra.Command {
 		Long: `Reads the inventory and reports everything that is wrong with it, each with
 file, line and remedy. No machine is contacted. The exit code is 2 if there is
 an error; warnings leave it at 0.`,
+		Example: `  nucspark validate
+  nucspark validate -f lab.hcl --json | jq '.diagnostics[].summary'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := inventory.Load(*file)
