@@ -86,7 +86,11 @@ func status(ctx context.Context, app *App) ([]provision.Health, error) {
 		}
 		facts, err := fleet.Read(ctx, queries)
 		if err != nil {
-			all = append(all, provision.Health{Component: component.name, Name: "all", Reason: err.Error()})
+			reason := err.Error()
+			if cp := c.ControlPlane().Name; failed[cp] != nil {
+				reason = fmt.Sprintf("cannot be asked while %s does not answer", cp) // the machine says why
+			}
+			all = append(all, provision.Health{Component: component.name, Name: "all", Reason: reason})
 			continue
 		}
 		all = append(all, component.health(site, facts)...)
