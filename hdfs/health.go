@@ -56,23 +56,13 @@ func Health(site *provision.Site, f provision.Facts) []provision.Health {
 	return all
 }
 
-func bytesText(n int64) string {
-	switch {
-	case n >= 10<<30:
-		return fmt.Sprintf("%d GiB", n>>30)
-	case n >= 10<<20:
-		return fmt.Sprintf("%d MiB", n>>20)
-	}
-	return fmt.Sprintf("%d KiB", n>>10)
-}
-
 func (l *layout) namenodeHealth(info namenodeInfo, err error, f provision.Facts) provision.Health {
 	h := provision.Health{Component: "hdfs", Name: "namenode", Node: l.control.Name}
 	if err != nil {
 		h.Reason = err.Error() + "; " + seePods
 		return h
 	}
-	h.Info = map[string]string{"capacity": bytesText(info.Total), "used": bytesText(info.Used), "free": bytesText(info.Free),
+	h.Info = map[string]string{"capacity": inventory.Size(info.Total).Human(), "used": inventory.Size(info.Used).Human(), "free": inventory.Size(info.Free).Human(),
 		"datanodes": fmt.Sprintf("%d of %d", len(info.live), len(l.stores)), "version": info.Version}
 	var state systemState
 	if bean(systemQuery.In(f), &state) == nil {
@@ -133,7 +123,7 @@ func (l *layout) datanodeHealth(n *inventory.Node, info namenodeInfo, infoErr er
 		h.Reason = "not registered with the namenode; " + seePods
 		return h
 	}
-	h.Info = map[string]string{"capacity": bytesText(d.Capacity), "used": bytesText(d.Used), "free": bytesText(d.Remaining),
+	h.Info = map[string]string{"capacity": inventory.Size(d.Capacity).Human(), "used": inventory.Size(d.Used).Human(), "free": inventory.Size(d.Remaining).Human(),
 		"blocks": fmt.Sprint(d.Blocks), "state": d.State, "rack": d.Location}
 	switch {
 	case d.LastContact > staleAfter:

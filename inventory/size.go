@@ -85,6 +85,20 @@ func (s Size) in(names []string, bytes string) string {
 }
 
 // MarshalText writes the size as String does.
+// Human is the size to one decimal, for people: "23.5 GiB".
+func (s Size) Human() string {
+	unit, name := KiB, "KiB"
+	switch {
+	case s >= TiB:
+		unit, name = TiB, "TiB"
+	case s >= GiB:
+		unit, name = GiB, "GiB"
+	case s >= MiB:
+		unit, name = MiB, "MiB"
+	}
+	return fmt.Sprintf("%.1f %s", float64(s)/float64(unit), name)
+}
+
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // ParseCPU reads "3", "1.5" and "500m".

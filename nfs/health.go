@@ -52,7 +52,7 @@ func Health(site *provision.Site, f provision.Facts) []provision.Health {
 			h.Reason = fmt.Sprintf("%s does not exist; is its disk mounted?", n.NFS.Export)
 		default:
 			h.OK = true
-			h.Info = map[string]string{"export": n.NFS.Export, "server": serverOf(site, n), "free": inventory.Size(disk.Free).String()}
+			h.Info = map[string]string{"export": n.NFS.Export, "server": serverOf(site, n), "free": inventory.Size(disk.Free).Human()}
 		}
 		all = append(all, h)
 	}

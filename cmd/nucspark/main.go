@@ -84,6 +84,12 @@ change, 3 changes are pending (plan --exit-code), 4 another run holds the lock,
 	_ = root.MarkPersistentFlagFilename("file", "hcl", "json")
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = func(_ *cobra.Command, args []string) error {
+			topic, rest, err := root.Find(args)
+			return errors.Join(err, knownCommand(topic, rest))
+		}
+	}
 	strict(root)
 	return root
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"nucspark.io/nucspark/inventory"
 )
 
 // meter shows how far a transfer is: in place on a terminal, else a line every
@@ -42,12 +44,12 @@ func (m *meter) show(done, size int64) {
 }
 
 func (m *meter) line(end string) {
-	text := fmt.Sprintf("%s  %s", m.what, megabytes(m.done))
+	text := fmt.Sprintf("%s  %s", m.what, inventory.Size(m.done).Human())
 	if m.size > 0 {
-		text += fmt.Sprintf(" of %s (%d %%)", megabytes(m.size), m.done*100/m.size)
+		text += fmt.Sprintf(" of %s (%d %%)", inventory.Size(m.size).Human(), m.done*100/m.size)
 	}
 	if s := time.Since(m.started).Seconds(); s > 0.5 {
-		text += fmt.Sprintf("  %s/s", megabytes(int64(float64(m.done)/s)))
+		text += fmt.Sprintf("  %s/s", inventory.Size(float64(m.done)/s).Human())
 	}
 	if m.tty {
 		fmt.Fprintf(m.w, "\r\x1b[K%s%s", text, end)
@@ -64,11 +66,4 @@ func (m *meter) end(ok bool) {
 	case m.tty:
 		fmt.Fprintln(m.w)
 	}
-}
-
-func megabytes(n int64) string {
-	if n < 1<<20 {
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }

@@ -109,7 +109,7 @@ func machineHealth(c *inventory.Cluster, machines map[string]provision.Machine, 
 			h.OK = true
 			h.Info = map[string]string{
 				"address": n.Address.String(), "system": strings.TrimSpace(m.OS + " " + m.Version), "arch": m.Arch,
-				"cpus": fmt.Sprint(m.CPUs), "memory": inventory.Size(m.Memory).String(), "var_free": inventory.Size(m.VarFree).String(),
+				"cpus": fmt.Sprint(m.CPUs), "memory": inventory.Size(m.Memory).Human(), "var_free": inventory.Size(m.VarFree).Human(),
 			}
 			if m.Identity == nil {
 				h.OK, h.Reason = false, "not set up yet; run nucspark up"
