@@ -98,7 +98,7 @@ func (m *model) rows(s *provision.State, all []*place, now time.Time) []row {
 			steps = max(steps, ansi.StringWidth(stepName(st)))
 		}
 	}
-	steps = min(steps, m.width/3)
+	steps = min(steps, m.width/4)
 
 	var rows []row
 	step := func(style lipgloss.Style, word string, st *provision.StepState, d time.Duration, text string) {

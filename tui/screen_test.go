@@ -21,7 +21,7 @@ func key(s string) tea.KeyMsg {
 func TestKeys(t *testing.T) {
 	m := modelAt(recorded(t, "clean"), 30*time.Second, 80, 30)
 	before := m.View()
-	shown := "✓ done    nuc03    kubeadm/images              00:25"
+	shown := "✓ done    nuc03    kubeadm/images        00:25"
 
 	m.Update(key("e"))
 	if text := m.View(); !strings.Contains(text, shown) {
