@@ -36,6 +36,7 @@ unit: go-present tools ## Unit tests and CLI scripts, with the race detector
 
 .PHONY: lint
 lint: go-present ## gofmt, vet, staticcheck and the import rule
+	@echo "checking format, vet and staticcheck (a first run compiles for some minutes)"
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt'ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	@$(GO) vet ./...
 	@$(GO) tool staticcheck ./...

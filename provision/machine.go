@@ -39,6 +39,7 @@ type Machine struct {
 	Runtimes    []string       // container runtimes and kubelets found
 	Listening   []int          // TCP ports
 	Kubeadm     bool           // the control plane was initialised here
+	Joined      bool           // its kubelet belongs to a cluster
 	Unreachable []string       // "HOST:PORT" of mirrors it cannot open
 }
 
@@ -105,6 +106,7 @@ func surveyScript(mirrors []string, mark string) string {
 		"for x in k3s k0s rke2 microk8s.kubectl; do for d in /usr/local/bin /usr/bin /snap/bin; do [ -e $d/$x ] && echo $x; done; done | sort -u | tr '\\n' ' '")
 	field("listening", "ss -Hltn | awk '{n=split($4,a,\":\"); print a[n]}' | sort -un | tr '\\n' ' '")
 	field("kubeadm", "[ -f /etc/kubernetes/admin.conf ] && echo yes")
+	field("joined", "[ -f /etc/kubernetes/kubelet.conf ] && echo yes")
 	for _, m := range mirrors {
 		host, port, _ := strings.Cut(m, " ")
 		// bash opens a TCP connection by itself, so no program needs to be there.
@@ -213,6 +215,8 @@ func parseSurvey(out, mark string, at time.Time) (Machine, error) {
 			}
 		case "kubeadm":
 			m.Kubeadm = v == "yes"
+		case "joined":
+			m.Joined = v == "yes"
 		case "mirror":
 			if v != "" {
 				m.Unreachable = append(m.Unreachable, v)
@@ -273,7 +277,12 @@ func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os,
 		if m.ClockOffset > mostOffset || m.ClockOffset < -mostOffset {
 			refuse("%s: its clock differs from this computer's by %s; set it, or switch on systemd-timesyncd there and here", n.Name, m.ClockOffset.Round(time.Second))
 		}
+		// A machine that is set up needs the mirror only where something new
+		// comes; the step that fetches it says so then.
 		for _, u := range m.Unreachable {
+			if m.Identity != nil {
+				break
+			}
 			refuse("%s: it cannot reach the mirror %s; start the mirror, or correct the mirror block of %s", n.Name, u, c.File)
 		}
 		id := m.Identity
@@ -301,7 +310,27 @@ func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os,
 		}
 		uid = id.UID
 	}
-	return reasons
+	return append(reasons, checkControlPlane(c, machines)...)
+}
+
+// checkControlPlane refuses to make a second control plane because the role
+// moved in the inventory.
+func checkControlPlane(c *inventory.Cluster, machines map[string]Machine) []string {
+	control := c.ControlPlane().Name
+	m, ok := machines[control]
+	if !ok || m.Kubeadm {
+		return nil
+	}
+	for _, n := range c.Nodes {
+		switch other := machines[n.Name]; {
+		case n.Name == control:
+		case other.Kubeadm:
+			return []string{fmt.Sprintf("%s: the control plane is on %s, and it cannot move; give the role back in %s", control, n.Name, c.File)}
+		case other.Joined:
+			return []string{fmt.Sprintf("%s: %s belongs to a cluster already, but not to one with its control plane here; give the role back in %s to the machine that had it", control, n.Name, c.File)}
+		}
+	}
+	return nil
 }
 
 // neededPorts are the ports that must be free on a machine that is not ours

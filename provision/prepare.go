@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision/host"
 )
 
@@ -105,7 +106,43 @@ func (f *Fleet) resolve(ctx context.Context, machines map[string]Machine) (Resol
 	} else if r.Replication == 0 {
 		r.Replication = c.DefaultReplication()
 	}
+	if reasons := checkRecord(c, &r, members, machines); len(reasons) > 0 {
+		return r, nil, &RefusedError{Reasons: reasons}
+	}
 	return r, members, nil
+}
+
+// checkRecord compares the inventory with what the cluster was made with, and
+// completes the record.
+func checkRecord(c *inventory.Cluster, r *Resolved, members map[string]Member, machines map[string]Machine) []string {
+	var reasons []string
+	for _, network := range []struct {
+		name, want string
+		is         *string
+	}{{"pods", c.Network.Pods.String(), &r.Pods}, {"services", c.Network.Services.String(), &r.Services}} {
+		if *network.is == "" {
+			*network.is = network.want
+		}
+		if *network.is != network.want {
+			reasons = append(reasons, fmt.Sprintf("the network of %s is %s since the cluster was made and cannot become %s; put it back in %s",
+				network.name, *network.is, network.want, c.File))
+		}
+	}
+	for _, n := range c.Nodes {
+		was, ok := members[n.Name]
+		if !ok {
+			continue
+		}
+		if was.Address != n.Address.String() {
+			reasons = append(reasons, fmt.Sprintf("%s: its address is %s in the cluster and %s in %s; give the machine its old address back, and the file too",
+				n.Name, was.Address, n.Address, c.File))
+		}
+		if m, here := machines[n.Name]; here && was.MachineID != m.MachineID {
+			reasons = append(reasons, fmt.Sprintf("%s: another machine answers than the one that joined (machine-id %s, now %s); a replaced machine cannot take its name yet: give it a new one",
+				n.Name, was.MachineID, m.MachineID))
+		}
+	}
+	return reasons
 }
 
 var recordQuery = LiveQuery{APIVersion: "v1", Kind: "ConfigMap", Namespace: Namespace, Name: Record}

@@ -35,6 +35,8 @@ type Resolved struct {
 	UID         string `json:"uid"`         // of the cluster, a UUID
 	Kubernetes  string `json:"kubernetes"`  // "1.36.3"
 	Replication int    `json:"replication"` // of HDFS
+	Pods        string `json:"pods"`        // network of the pods
+	Services    string `json:"services"`    // network of the services
 }
 
 // Reachable returns the nodes that answered, in the order of the inventory.

@@ -1,0 +1,205 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"nucspark.io/nucspark/inventory"
+	"nucspark.io/nucspark/provision/host"
+)
+
+// The survey's script is run by a real shell on this computer.
+func TestSurvey(t *testing.T) {
+	l := newLocal(t)
+	if err := os.WriteFile(filepath.Join(l.state, "identity.json"), []byte(`{"cluster":"nucs","uid":"u","node":"nuc01","machine_id":"m"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Nothing listens on the discard port of this computer.
+	c := &inventory.Cluster{Mirror: inventory.Mirror{Apt: "http://127.0.0.1:9/", Registry: "https://127.0.0.1:9"}}
+	m, err := survey(context.Background(), l, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.OS == "" || m.Kernel == "" || m.CPUs < 1 || m.Memory < 1<<28 || m.VarFree <= 0 {
+		t.Errorf("%+v", m)
+	}
+	if m.ClockOffset > time.Second || m.ClockOffset < -time.Second {
+		t.Errorf("the clock of this computer is %s off itself", m.ClockOffset)
+	}
+	if m.Identity == nil || m.Identity.Node != "nuc01" || m.Identity.Cluster != "nucs" {
+		t.Errorf("identity %+v", m.Identity)
+	}
+	if strings.Join(m.Unreachable, " ") != "127.0.0.1:9 127.0.0.1:9" {
+		t.Errorf("unreachable %v", m.Unreachable)
+	}
+	if err := os.WriteFile(filepath.Join(l.state, "identity.json"), []byte(`{"clu`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := survey(context.Background(), l, c); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("a damaged identity: %v", err)
+	}
+}
+
+// two is a cluster of a control plane and a worker, both bare and fine.
+func two() (*inventory.Cluster, map[string]Machine) {
+	c := &inventory.Cluster{File: "c.hcl", Name: "nucs", Nodes: []inventory.Node{
+		{Name: "nuc01", Role: inventory.ControlPlane, Address: netip.MustParseAddr("192.168.1.11")},
+		{Name: "nuc02", Role: inventory.Worker, Address: netip.MustParseAddr("192.168.1.12"), NFS: &inventory.NodeNFS{Export: "/srv/nfs"}},
+	}, Network: inventory.Network{Pods: netip.MustParsePrefix("10.244.0.0/16"), Services: netip.MustParsePrefix("10.96.0.0/16")}}
+	bare := func(id string) Machine {
+		return Machine{MachineID: id, OS: "ubuntu", Version: "24.04", Arch: "amd64", CPUs: 4, Memory: 16 << 30, Systemd: true, VarFree: 100 << 30, Listening: []int{22}}
+	}
+	return c, map[string]Machine{"nuc01": bare("m1"), "nuc02": bare("m2")}
+}
+
+func TestCheck(t *testing.T) {
+	ours := func(node, id string) *Identity {
+		return &Identity{Cluster: "nucs", UID: "u", Node: node, MachineID: id}
+	}
+	for name, test := range map[string]struct {
+		change func(c *inventory.Cluster, one, two *Machine)
+		want   []string // parts of the only reason; none: nothing is refused
+	}{
+		"fine":           {func(*inventory.Cluster, *Machine, *Machine) {}, nil},
+		"unsupported":    {func(_ *inventory.Cluster, _, m *Machine) { m.OS = "fedora" }, []string{"nuc02", "fedora"}},
+		"no systemd":     {func(_ *inventory.Cluster, _, m *Machine) { m.Systemd = false }, []string{"nuc02", "systemd"}},
+		"no machine-id":  {func(_ *inventory.Cluster, _, m *Machine) { m.MachineID = "" }, []string{"nuc02", "systemd-machine-id-setup"}},
+		"one machine-id": {func(_ *inventory.Cluster, _, m *Machine) { m.MachineID = "m1" }, []string{"nuc01 and nuc02", "machine-id m1"}},
+		"small":          {func(_ *inventory.Cluster, _, m *Machine) { m.Memory = 1 << 30 }, []string{"nuc02", "1024 MiB of memory"}},
+		"one CPU":        {func(_ *inventory.Cluster, m, _ *Machine) { m.CPUs = 1 }, []string{"nuc01", "one CPU"}},
+		"full":           {func(_ *inventory.Cluster, _, m *Machine) { m.VarFree = 1 << 30 }, []string{"nuc02", "1024 MiB are free"}},
+		"clock":          {func(_ *inventory.Cluster, _, m *Machine) { m.ClockOffset = -10 * time.Minute }, []string{"nuc02", "clock", "-10m0s"}},
+		"mirror":         {func(_ *inventory.Cluster, _, m *Machine) { m.Unreachable = []string{"10.0.0.1:80"} }, []string{"nuc02", "mirror 10.0.0.1:80"}},
+		"mirror, later": {func(_ *inventory.Cluster, _, m *Machine) {
+			m.Unreachable, m.Identity = []string{"10.0.0.1:80"}, ours("nuc02", "m2")
+		}, nil},
+		"runtime": {func(_ *inventory.Cluster, _, m *Machine) { m.Runtimes = []string{"docker-ce"} }, []string{"nuc02", "docker-ce", "not taken over"}},
+		"runtime is ours": {func(_ *inventory.Cluster, _, m *Machine) {
+			m.Runtimes, m.Identity = []string{"containerd.io"}, ours("nuc02", "m2")
+		}, nil},
+		"port of a worker":        {func(_ *inventory.Cluster, _, m *Machine) { m.Listening = []int{22, 2049} }, []string{"nuc02", "port 2049"}},
+		"port of another role":    {func(_ *inventory.Cluster, _, m *Machine) { m.Listening = []int{6443} }, nil},
+		"port of a control plane": {func(_ *inventory.Cluster, m, _ *Machine) { m.Listening = []int{6443} }, []string{"nuc01", "port 6443"}},
+		"another cluster": {func(_ *inventory.Cluster, _, m *Machine) {
+			m.Identity = &Identity{Cluster: "lab", UID: "v", Node: "nuc02", MachineID: "m2"}
+		}, []string{"nuc02", `"lab"`}},
+		"another UID": {func(_ *inventory.Cluster, one, m *Machine) {
+			one.Identity = ours("nuc01", "m1")
+			m.Identity = &Identity{Cluster: "nucs", UID: "v", Node: "nuc02", MachineID: "m2"}
+		}, []string{"nuc02", "another cluster of the same name"}},
+		"renamed":        {func(_ *inventory.Cluster, _, m *Machine) { m.Identity = ours("nuc07", "m2") }, []string{"192.168.1.12", `"nuc07"`}},
+		"installed anew": {func(_ *inventory.Cluster, _, m *Machine) { m.Identity = ours("nuc02", "old") }, []string{"nuc02", "machine-id changed from old to m2"}},
+		"control plane moved": {func(_ *inventory.Cluster, _, m *Machine) {
+			m.Kubeadm, m.Joined, m.Identity = true, true, ours("nuc02", "m2")
+		}, []string{"control plane is on nuc02"}},
+		"control plane lost": {func(_ *inventory.Cluster, _, m *Machine) { m.Joined, m.Identity = true, ours("nuc02", "m2") }, []string{"nuc02 belongs to a cluster already"}},
+	} {
+		c, machines := two()
+		one, other := machines["nuc01"], machines["nuc02"]
+		test.change(c, &one, &other)
+		machines["nuc01"], machines["nuc02"] = one, other
+		reasons := Check(c, machines, func(os, _, _ string) error {
+			if os != "ubuntu" {
+				return errors.New(os + " is not supported")
+			}
+			return nil
+		})
+		if len(reasons) > 1 || (len(reasons) == 1) != (test.want != nil) {
+			t.Errorf("%s: refused for %q", name, reasons)
+			continue
+		}
+		for _, w := range test.want {
+			if !strings.Contains(reasons[0], w) {
+				t.Errorf("%s: %q does not say %q", name, reasons[0], w)
+			}
+		}
+	}
+}
+
+func TestCheckRecord(t *testing.T) {
+	for name, test := range map[string]struct {
+		record  Resolved
+		members map[string]Member
+		want    string
+	}{
+		"first up":        {},
+		"as it was":       {Resolved{Pods: "10.244.0.0/16", Services: "10.96.0.0/16"}, map[string]Member{"nuc02": {MachineID: "m2", Address: "192.168.1.12"}}, ""},
+		"another network": {Resolved{Pods: "10.1.0.0/16"}, nil, "network of pods is 10.1.0.0/16"},
+		"another address": {Resolved{}, map[string]Member{"nuc02": {MachineID: "m2", Address: "192.168.1.99"}}, "nuc02: its address is 192.168.1.99"},
+		"another machine": {Resolved{}, map[string]Member{"nuc02": {MachineID: "m9", Address: "192.168.1.12"}}, "nuc02: another machine answers"},
+		"one that left":   {Resolved{}, map[string]Member{"nuc09": {MachineID: "m9", Address: "192.168.1.19"}}, ""},
+	} {
+		c, machines := two()
+		reasons := checkRecord(c, &test.record, test.members, machines)
+		if got := strings.Join(reasons, "; "); (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
+			t.Errorf("%s: refused for %q, want %q", name, got, test.want)
+		}
+		if test.want == "" && (test.record.Pods != "10.244.0.0/16" || test.record.Services != "10.96.0.0/16") {
+			t.Errorf("%s: the record is %+v", name, test.record)
+		}
+	}
+}
+
+func TestKubernetesVersion(t *testing.T) {
+	for _, test := range []struct{ want, runs, version, err string }{
+		{"1.36", "", "1.36.3", ""},
+		{"1.36.1", "", "1.36.1", ""},
+		{"1.36", "1.36.1", "1.36.1", ""},
+		{"1.36.1", "1.36.1", "1.36.1", ""},
+		{"1.36.3", "1.36.1", "", "upgrades are not supported yet"},
+		{"1.35", "1.36.1", "", "upgrades are not supported yet"},
+		{"1.3", "1.36.1", "", "upgrades are not supported yet"},
+		{"1.37", "", "", "no patch release"},
+	} {
+		version, err := kubernetesVersion(test.want, test.runs)
+		if version != test.version || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+			t.Errorf("%+v: %q, %v", test, version, err)
+		}
+	}
+}
+
+// One that does not answer leaves the others free; an answer that is wrong
+// refuses everything.
+func TestPrepare(t *testing.T) {
+	for name, test := range map[string]struct {
+		err     error
+		refused bool
+	}{
+		"unreachable": {&host.ConnectError{Node: "nuc02", Op: "dial", Err: errors.New("no route to host"), Transient: true}, false},
+		"wrong key":   {&host.ConnectError{Node: "nuc02", Op: "login", Err: errors.New("no key fits")}, true},
+		"host key":    {&host.HostKeyError{Node: "nuc02"}, true},
+	} {
+		c, _ := two()
+		f := NewFleet(c, func(_ context.Context, n *inventory.Node) (Remote, error) {
+			if n.Name == "nuc02" {
+				return nil, test.err
+			}
+			return newLocal(t), nil
+		})
+		site, failed, err := f.Prepare(context.Background(), func(string, string, string) error { return nil })
+		var refused *RefusedError
+		if failed["nuc02"] == nil {
+			t.Errorf("%s: nuc02 is not among the failed", name)
+		}
+		if test.refused {
+			if !errors.As(err, &refused) {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		// This computer may be refused for what it is (ports, runtimes), but
+		// never for the machine that is off.
+		if err != nil && strings.Contains(err.Error(), "nuc02") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && len(site.Missing()) != 1 {
+			t.Errorf("%s: missing %v", name, site.Missing())
+		}
+	}
+}
