@@ -58,6 +58,8 @@ func TestLab(t *testing.T) {
 	part("kubectl", b.testKubectl)
 	part("drift", b.testDrift)
 	part("lock", b.testLock)
+	part("power cut", b.testPowerCut)
+	part("no terminal", b.testNoTerminal)
 }
 
 // testRefused: what can be known to be wrong before any change is told before
@@ -356,4 +358,41 @@ func (b *bench) testLock(t *testing.T) {
 	b.refused(t, 4, []string{"nuc02", "somebody", "elsewhere"}, "up", "--yes", "-f", f)
 	b.on(t, "nuc02", "pkill -x -f 'sleep 300'")
 	b.ok(t, "up", "--yes", "-f", f)
+}
+
+// testPowerCut: status tells what a machine that is off takes with it, and
+// everything comes back by itself when it is on again.
+func (b *bench) testPowerCut(t *testing.T) {
+	b.ok(t, "lab", "kill", "--name", labName, "nuc03")
+	seen := map[string]bool{}
+	for _, h := range b.status(t) {
+		if !h.OK && h.Node == "nuc03" {
+			seen[h.Component] = true
+		}
+	}
+	for _, c := range []string{"machine", "nfs"} {
+		if !seen[c] {
+			t.Errorf("nuc03 is off, but %s has nothing to say", c)
+		}
+	}
+	b.ok(t, "lab", "start", "--name", labName, "nuc03")
+	var bad string
+	eventually(t, 5*time.Minute, "everything is healthy again", func() bool {
+		bad = ""
+		for _, h := range b.status(t) {
+			if !h.OK {
+				bad += h.Component + " " + h.Name + ": " + h.Reason + "; "
+			}
+		}
+		return bad == ""
+	})
+	b.ok(t, "plan", "--exit-code", "-f", b.inventory())
+}
+
+// testNoTerminal: without somebody to ask and without --yes nothing happens.
+func (b *bench) testNoTerminal(t *testing.T) {
+	b.on(t, "nuc02", "rm /etc/sysctl.d/nucspark.conf")
+	b.refused(t, 2, []string{"--yes"}, "up", "-f", b.inventory())
+	b.refused(t, 3, nil, "plan", "--exit-code", "-f", b.inventory())
+	b.ok(t, "up", "--yes", "-f", b.inventory())
 }

@@ -10,17 +10,15 @@ type Kind string
 
 // The kinds of events, in the order in which a run emits them.
 const (
-	RunStarted    Kind = "run-started"    // Steps lists the steps of the run
-	NodeConnected Kind = "node-connected" // Node answered
-	NodeLost      Kind = "node-lost"      // Node does not answer; Error says why
-	StepStarted   Kind = "step-started"
-	StepLog       Kind = "step-log"      // Line is one cleaned line of remote output
-	StepProgress  Kind = "step-progress" // Done of Total in Unit, Line says of what
-	StepRetried   Kind = "step-retried"  // Error was transient; Attempt counts from 1
-	StepDone      Kind = "step-done"     // Changes were made; none when the step held already
-	StepFailed    Kind = "step-failed"   // Error says why
-	StepBlocked   Kind = "step-blocked"  // Line names the step that failed before
-	RunDone       Kind = "run-done"      // Error is the first failure, if any
+	RunStarted   Kind = "run-started" // Steps lists the steps of the run
+	StepStarted  Kind = "step-started"
+	StepLog      Kind = "step-log"      // Line is one cleaned line of remote output
+	StepProgress Kind = "step-progress" // Done of Total in Unit, Line says of what
+	StepRetried  Kind = "step-retried"  // Error was transient; Attempt counts from 1
+	StepDone     Kind = "step-done"     // Changes were made; none when the step held already
+	StepFailed   Kind = "step-failed"   // Error says why
+	StepBlocked  Kind = "step-blocked"  // Line names the step that failed before
+	RunDone      Kind = "run-done"      // Error is the first failure, if any
 )
 
 // Event is one typed fact about a run. Nothing in it is secret, and no text in
