@@ -31,7 +31,7 @@ test: lint unit lab-test ## Everything: lint, unit tests, then the lab from bare
 
 .PHONY: unit
 unit: go-present tools ## Unit tests and CLI scripts, with the race detector
-	@echo "unit tests with the race detector (a first run compiles for some minutes)"
+	@echo "unit tests with the race detector (a first run compiles for some minutes); those in the lab are make lab-test"
 	@CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
 
 .PHONY: lint
