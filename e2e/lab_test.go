@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -109,9 +110,16 @@ func (b *bench) edited(t *testing.T, oldnew ...string) string {
 
 func execute(t *testing.T, bound time.Duration, stdin []byte, name string, args ...string) output {
 	t.Helper()
+	return watched(t, bound, stdin, io.Discard, name, args...)
+}
+
+// watched runs a command like execute and shows what it says on stderr while
+// it runs.
+func watched(t *testing.T, bound time.Duration, stdin []byte, watch io.Writer, name string, args ...string) output {
+	t.Helper()
 	cmd := exec.Command(name, args...)
 	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.Stdin = &stdout, &stderr, bytes.NewReader(stdin)
+	cmd.Stdout, cmd.Stderr, cmd.Stdin = &stdout, io.MultiWriter(&stderr, watch), bytes.NewReader(stdin)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func TestLab(t *testing.T) {
 		start = append(start, "--start-engine")
 	}
 	b.ok(t, "lab", "down", "--name", labName)
-	up := execute(t, 40*time.Minute, nil, binary, start...)
+	up := watched(t, 40*time.Minute, nil, os.Stderr, binary, start...)
 	if up.code != 0 {
 		t.Fatalf("lab up: exit code %d\n%s", up.code, up)
 	}
