@@ -31,7 +31,7 @@ var allowed = map[string][]string{
 	"lab/mountnfs":     {},
 	"cmd/nucspark": {"inventory", "provision", "provision/host", "provision/kube", "provision/ubuntu",
 		"kubeadm", "nfs", "hdfs", "spark", "tui", "lab", "lab/mirror"},
-	"e2e": {"provision"},
+	"e2e": {"lab", "provision"},
 }
 
 type pkg struct {
