@@ -37,7 +37,7 @@ unit: go-present tools ## Unit tests and CLI scripts, with the race detector
 .PHONY: lint
 lint: go-present ## gofmt, vet, staticcheck and the import rule
 	@echo "checking format, vet and staticcheck (a first run compiles for some minutes)"
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not gofmt'ed:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@wrong=$$(gofmt -l .); test -z "$$wrong" || { printf "not gofmt'ed:\n%s\n" "$$wrong"; exit 1; }
 	@$(GO) vet ./...
 	@$(GO) tool staticcheck ./...
 
@@ -55,11 +55,12 @@ clean: ## Remove the lab's machines and the binary; the cache stays
 go-present:
 	@command -v $(GO) >/dev/null || { echo "Go 1.26 or newer is needed: https://go.dev/doc/install"; exit 1; }
 
-# What the unit tests run beside Go: two shells for quoting, a compiler for the
-# race detector.
+# What the unit tests run beside Go: two shells for quoting, a compiler and the
+# C library's headers for the race detector.
 .PHONY: tools
 tools:
 	@for p in dash bash gcc; do command -v $$p >/dev/null || missing="$${missing:-} $$p"; done; \
+	echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1 || missing="$${missing:-} libc6-dev"; \
 	if [ -n "$${missing:-}" ]; then \
 		echo "installing$$missing"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
