@@ -27,7 +27,12 @@ data=${DATA:-}
 if [ -z "$data" ]; then
 	data=$(mktemp)
 	trap 'rm -f "$data"' EXIT
-	apt-cache dumpavail >"$data"
+	apt-cache dumpavail >"$data" || { echo "this system has no apt-cache: name a text file, as in make demo DATA=FILE" >&2; exit 1; }
+	if [ "$(stat -c %s "$data")" -lt 1000000 ] && [ ${#start[@]} -gt 0 ]; then
+		# Images of systems come without apt's lists.
+		apt-get -qq -o DPkg::Lock::Timeout=300 update
+		apt-cache dumpavail >"$data"
+	fi
 fi
 say "$(du -h "$data" | cut -f1) of text into HDFS"
 "$nucspark" hdfs put -f lab.hcl --force "$data" /demo/text

@@ -35,7 +35,7 @@ func engineRunning(ctx context.Context) error {
 	if _, err := exec.LookPath("docker"); err != nil {
 		return &EngineError{"no container engine is installed: docker is not on the path", startHint}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	_, err := docker(ctx, nil, "version", "--format", "{{.Server.Version}}")
 	switch {
@@ -181,7 +181,7 @@ func startDetached(ctx context.Context, o Options) error {
 	}
 	died := make(chan error, 1)
 	go func() { died <- cmd.Wait() }()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute) // some 5 s where nothing else runs
 	defer cancel()
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()

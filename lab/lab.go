@@ -247,7 +247,7 @@ func ensureNode(ctx context.Context, o Options, m machine, image string, host ho
 		if err == nil {
 			// Long, because what is replaced loses its disks, and a busy
 			// machine is slow.
-			wait, cancel := context.WithTimeout(ctx, time.Minute)
+			wait, cancel := context.WithTimeout(ctx, 2*time.Minute)
 			err = waitForSSH(wait, o, m, user.Signer)
 			cancel()
 		}
@@ -265,7 +265,7 @@ func ensureNode(ctx context.Context, o Options, m machine, image string, host ho
 	if err := startNode(ctx, o, m.Name); err != nil {
 		return fmt.Errorf("starting %s: %w", m.Name, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, startBound)
 	defer cancel()
 	if err := waitForSSH(ctx, o, m, user.Signer); err != nil {
 		return fmt.Errorf("%w; read `docker logs %s`", err, o.object(m.Name))

@@ -78,7 +78,7 @@ func ensureMirror(ctx context.Context, o Options, there bool) error {
 	if _, err := docker(ctx, nil, args...); err != nil {
 		return fmt.Errorf("making the mirror: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	if err := waitForPorts(ctx, name, o.mirrorAddress(), 80, 5000); err != nil {
 		return fmt.Errorf("the mirror does not answer: %w; read `docker logs %s`", err, name)
