@@ -137,6 +137,7 @@ func installPackages(ctx context.Context, o Options, packages []string) error {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 		cmd := exec.CommandContext(ctx, "apt-get", args...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_SUSPEND=1")
+		gentle(cmd)
 		out, err := cmd.CombinedOutput()
 		cancel()
 		if err != nil {
@@ -144,6 +145,13 @@ func installPackages(ctx context.Context, o Options, packages []string) error {
 		}
 	}
 	return nil
+}
+
+// gentle lets a program end by itself when its context does: mmdebstrap has
+// mounts to take off, dpkg a package to finish.
+func gentle(cmd *exec.Cmd) {
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Minute
 }
 
 // startDetached starts dockerd in a session of its own, so that it outlives

@@ -146,6 +146,7 @@ func buildRootFS(ctx context.Context, o Options, withNFS bool, tar string) error
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "mmdebstrap", args...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, dir
+	gentle(cmd)
 	defer os.Remove(tar + ".part")
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("mmdebstrap: %w; read %s", err, logName)

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"os/signal"
 	"syscall"
 	"text/tabwriter"
@@ -36,8 +39,30 @@ func newLabCommand() *cobra.Command {
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&o.Name, "name", "lab", "name of the lab")
 	flags.StringVar(&o.Cache, "cache", "", "directory of what is built once (default: nucspark/lab in the user's cache directory)")
-	cmd.AddCommand(labUp(&o), labDown(&o), labStatus(&o), labKill(&o), labStart(&o), labMirror())
+	cmd.AddCommand(labUp(&o), labDown(&o), labStatus(&o), labKill(&o), labStart(&o))
+	for _, sub := range cmd.Commands() {
+		interruptible(sub)
+	}
+	cmd.AddCommand(labMirror())
 	return cmd
+}
+
+// interruptible ends a command's context at the first Ctrl-C, so that the
+// programs it runs in groups of their own end with it; a second one ends the
+// process at once.
+func interruptible(cmd *cobra.Command) {
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		context.AfterFunc(ctx, stop)
+		cmd.SetContext(ctx)
+		err := run(cmd, args)
+		if err != nil && ctx.Err() != nil {
+			return &ExitError{Code: exitInterrupted, Err: errors.New("interrupted; what was done stays, and the same command goes on from there")}
+		}
+		return err
+	}
 }
 
 func labUp(o *lab.Options) *cobra.Command {
