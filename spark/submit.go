@@ -68,6 +68,7 @@ type Submitter struct {
 	Progress  func(string, int64, int64) // file, bytes sent, all; may be nil
 
 	tick time.Duration // between two looks; default half a second
+	lost time.Duration // default lostBound
 }
 
 // Driver is an application that was submitted.
@@ -95,6 +96,11 @@ func (s *Submitter) Start(ctx context.Context, a Application) (_ *Driver, err er
 	}
 	run := time.Now().UTC().Format(runTime) + "-" + randomHex(2)
 	upload, at := "", map[string]string{}
+	clean := func(remove func(context.Context) error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err = errors.Join(err, remove(ctx))
+	}
 	if files := a.local(); len(files) > 0 {
 		if s.Files == nil {
 			return nil, fmt.Errorf("%s must go through HDFS to get to the cluster, and no node has an hdfs block; add one, or name a file of the image: local:///PATH", files[0])
@@ -102,9 +108,7 @@ func (s *Submitter) Start(ctx context.Context, a Application) (_ *Driver, err er
 		upload = path.Join(uploads, run)
 		defer func() {
 			if err != nil {
-				clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-				defer cancel()
-				err = errors.Join(err, s.removeUpload(clean, upload))
+				clean(func(ctx context.Context) error { return s.removeUpload(ctx, upload) })
 			}
 		}()
 		for i, f := range files {
@@ -120,7 +124,9 @@ func (s *Submitter) Start(ctx context.Context, a Application) (_ *Driver, err er
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.Cluster.Apply(ctx, pod); err != nil {
+	if _, err = s.Cluster.Apply(ctx, pod); err != nil {
+		// It may be there all the same, where the answer got lost.
+		clean(func(ctx context.Context) error { return s.Cluster.Delete(ctx, "v1", "Pod", provision.Namespace, d.Pod) })
 		return nil, err
 	}
 	return d, nil

@@ -192,6 +192,7 @@ func (f *failing) Read([]byte) (int, error) { return 0, f.err }
 // fake is a cluster with one driver, whose pod goes through these states: one a
 // look, the last for ever.
 type fake struct {
+	refuses error            // of Apply, which does its work all the same
 	states  []map[string]any // nil for an API that is too busy
 	logs    []func() (io.ReadCloser, error)
 	applied provision.Object
@@ -219,7 +220,7 @@ func (f *fake) List(_ context.Context, _, kind, _, _ string) ([]map[string]any, 
 
 func (f *fake) Apply(_ context.Context, o map[string]any) (map[string]any, error) {
 	f.applied = o
-	return o, nil
+	return o, f.refuses
 }
 
 func (f *fake) Delete(_ context.Context, _, kind, _, name string) error {
@@ -419,5 +420,33 @@ func TestPrune(t *testing.T) {
 	want := files{run(old, "runs") + "/0/a.py": "", run(young, "orphan") + "/0/a.py": "", uploads + "/notes/0/a.py": "", "/user/spark/data": ""}
 	if diff := cmp.Diff(want, hdfs); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// An answer that got lost, as by Ctrl-C, leaves no application that runs.
+func TestSubmitAnswerLost(t *testing.T) {
+	k := &fake{refuses: context.Canceled}
+	s := &Submitter{Inventory: all(t, nil).Cluster, Cluster: k, Files: files{}}
+	_, err := s.Start(t.Context(), Application{File: "hdfs:///jobs/a.py"})
+	if !errors.Is(err, context.Canceled) || len(k.deleted) != 1 {
+		t.Errorf("%v, deleted %v", err, k.deleted)
+	}
+}
+
+// A driver whose machine is off keeps its pod in the phase Running: that is
+// told, and not waited for without end.
+func TestFollowMachineOff(t *testing.T) {
+	off := func() (io.ReadCloser, error) { return nil, apierrors.NewInternalError(errors.New("no route to host")) }
+	k := &fake{states: []map[string]any{runningState}, logs: []func() (io.ReadCloser, error){off}}
+	var notes []string
+	s := &Submitter{Cluster: k, Note: func(l string) { notes = append(notes, l) }, tick: time.Microsecond, lost: 20 * time.Millisecond}
+	_, err := s.Follow(t.Context(), &Driver{Pod: "p"}, io.Discard)
+	var lost *LostError
+	if !errors.As(err, &lost) || !strings.Contains(err.Error(), "no route to host") || len(notes) != 1 {
+		t.Errorf("%v, said %q", err, notes)
+	}
+	k.states = []map[string]any{ended(3, "Error")}
+	if code, err := s.Follow(t.Context(), &Driver{Pod: "p"}, io.Discard); code != 3 || err != nil {
+		t.Errorf("the application had ended: code %d, %v", code, err)
 	}
 }

@@ -1,6 +1,7 @@
 package spark
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 const (
 	startBound   = 30 * time.Minute // until the driver runs: its image may have to be fetched, or a place be waited for
 	troubleBound = 2 * time.Minute  // with an image or a configuration that does not do
-	lostBound    = 10 * time.Minute // without an answer of the Kubernetes API
+	lostBound    = 10 * time.Minute // without an answer of the Kubernetes API, or without a log
 )
 
 // LostError says that the application could not be followed to its end. It may
@@ -45,6 +46,7 @@ func (s *Submitter) Follow(ctx context.Context, d *Driver, out io.Writer) (code 
 		return 0, err
 	}
 	f := &follower{out: out}
+	var dark time.Time // since when there has been no log to be had
 	for {
 		// What the log held when the driver had ended is all there is.
 		p, err := s.look(ctx, d)
@@ -52,7 +54,10 @@ func (s *Submitter) Follow(ctx context.Context, d *Driver, out io.Writer) (code 
 			return 0, err
 		}
 		ended := endOf(p)
-		err = s.stream(ctx, d, f, ended == nil)
+		opened, err := s.stream(ctx, d, f, ended == nil)
+		if opened {
+			dark = time.Time{}
+		}
 		var output *outputError
 		switch {
 		case ctx.Err() != nil:
@@ -62,11 +67,18 @@ func (s *Submitter) Follow(ctx context.Context, d *Driver, out io.Writer) (code 
 		case err == nil && ended != nil:
 			s.explain(ended)
 			return ended.code, nil
-		case err != nil && ended != nil && !passing(err):
+		case err != nil && ended != nil && (!passing(err) || !dark.IsZero() && time.Since(dark) > cmp.Or(s.lost, lostBound)):
 			s.Note(fmt.Sprintf("the end of the log is missing: %v", err))
 			s.explain(ended)
 			return ended.code, nil
 		case err != nil && !passing(err):
+			return 0, &LostError{d.Pod, err}
+		case opened:
+		case dark.IsZero():
+			// The pod of a machine that is off goes on being called Running.
+			dark = time.Now()
+			s.Note(fmt.Sprintf("the log cannot be read, trying again (is the driver's machine on?): %v", err))
+		case time.Since(dark) > cmp.Or(s.lost, lostBound):
 			return 0, &LostError{d.Pod, err}
 		}
 		if err := s.pause(ctx); err != nil {
@@ -81,13 +93,14 @@ func passing(err error) bool {
 	return errors.As(err, &broken) || kube.IsTransient(err)
 }
 
-func (s *Submitter) stream(ctx context.Context, d *Driver, f *follower, follow bool) error {
+// stream copies the log until the stream ends; opened says that there was one.
+func (s *Submitter) stream(ctx context.Context, d *Driver, f *follower, follow bool) (opened bool, err error) {
 	r, err := s.Cluster.Log(ctx, d.Pod, f.since(), follow)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer r.Close()
-	return f.copy(r)
+	return true, f.copy(r)
 }
 
 // explain says what an exit code alone does not.
@@ -193,7 +206,7 @@ func (s *Submitter) look(ctx context.Context, d *Driver) (map[string]any, error)
 		case lost.IsZero():
 			lost = time.Now()
 			s.Note(fmt.Sprintf("the connection is lost, trying again (the application goes on): %v", err))
-		case time.Since(lost) > lostBound:
+		case time.Since(lost) > cmp.Or(s.lost, lostBound):
 			return nil, &LostError{d.Pod, err}
 		}
 		if err := s.pause(ctx); err != nil {

@@ -108,7 +108,10 @@ func submit(ctx context.Context, app *App, a spark.Application, detach, keep boo
 		s.Files = hdfsFiles{client}
 	}
 	// What is left of others must not keep this one.
-	if err := s.Prune(ctx); err != nil {
+	bounded, stop := context.WithTimeout(ctx, cleanBound)
+	err = s.Prune(bounded)
+	stop()
+	if err != nil {
 		note(fmt.Sprintf("removing what ended applications left: %v", err))
 	}
 
