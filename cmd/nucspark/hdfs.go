@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"os/signal"
 	"path"
@@ -104,15 +103,28 @@ func (h *hdfsCommand) explain(err error) error {
 	return err
 }
 
-// path reads a path of HDFS as a person writes it.
+// path reads a path of HDFS as a person writes it. Nothing in it is an escape or
+// a query: as in Hadoop, % and ? are characters of a name.
 func (h *hdfsCommand) path(s string) (string, error) {
-	p := s
-	if strings.HasPrefix(s, "hdfs:") {
-		u, err := url.Parse(s)
-		if err != nil || u.Host != "" && !strings.HasPrefix(hdfs.DefaultFS, "hdfs://"+u.Host) {
+	if s == "" {
+		return "", &usageError{errors.New("a path of HDFS is empty; . is the home directory")}
+	}
+	p, isURL := strings.CutPrefix(s, "hdfs:")
+	if isURL {
+		if rest, ok := strings.CutPrefix(p, "//"); ok {
+			at := strings.IndexByte(rest, '/')
+			if at < 0 {
+				at = len(rest)
+			}
+			host := "hdfs://" + rest[:at]
+			p = rest[at:]
+			if host != "hdfs://" && host != hdfs.DefaultFS && host != "hdfs://"+hdfs.NamenodeHost {
+				p = ""
+			}
+		}
+		if !path.IsAbs(p) {
 			return "", &usageError{fmt.Errorf("%s is not a path of this cluster; write hdfs:///PATH or /PATH", s)}
 		}
-		p = u.Path
 	}
 	if !path.IsAbs(p) {
 		p = path.Join("/user", h.user, p)
@@ -325,7 +337,10 @@ func (h *hdfsCommand) ls() *cobra.Command {
   nucspark hdfs ls --json /data | jq '.[].pathSuffix'`,
 		Args: need(0, 1, "one path of HDFS at most"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := h.path(strings.Join(args, ""))
+			p, err := h.path(".")
+			if len(args) > 0 {
+				p, err = h.path(args[0])
+			}
 			if err != nil {
 				return err
 			}

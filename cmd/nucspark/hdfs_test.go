@@ -19,8 +19,15 @@ func TestHDFSPath(t *testing.T) {
 		"/data/x":            "/data/x",
 		"/data//x/../y/":     "/data/y",
 		"x":                  "/user/spark/x",
-		"":                   "/user/spark",
+		".":                  "/user/spark",
+		"":                   "", // as of a shell variable that is not set
 		"hdfs:///data/x":     "/data/x",
+		"hdfs:///data/a?b#c": "/data/a?b#c", // Hadoop's paths have neither query nor escapes
+		"hdfs:///data/a%20b": "/data/a%20b",
+		"hdfs:/data/x":       "/data/x",
+		"hdfs:data/x":        "",
+		"hdfs://namenode":    "",
+		"hdfs://n/x":         "",
 		"../hdfs":            "/user/hdfs",
 		hdfs.DefaultFS + "/": "/",
 		"hdfs://elsewhere/":  "",
