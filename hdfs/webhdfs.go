@@ -323,7 +323,7 @@ func (c *Client) Rename(ctx context.Context, from, to string) error {
 }
 
 // location asks the namenode for the datanode that reads or writes a file.
-// Datanodes that could not be reached are left out by HOST:PORT.
+// Datanodes that could not be reached are left out, by where they registered.
 func (c *Client) location(ctx context.Context, method, op, path string, excluded []string, params ...string) (string, error) {
 	var v struct{ Location string }
 	params = append([]string{"noredirect", "true"}, params...)
@@ -345,7 +345,7 @@ func (c *Client) transfer(ctx context.Context, method, op, path string, body *bo
 	if body != nil {
 		defer body.Close() // its source is not read any further
 	}
-	var excluded []string
+	var tried, excluded []string
 	for {
 		at, err := c.location(ctx, method, op, path, excluded, params...)
 		if err != nil {
@@ -371,9 +371,41 @@ func (c *Client) transfer(ctx context.Context, method, op, path string, body *bo
 		if cause := context.Cause(ctx); cause != nil && ctx.Err() != nil {
 			return nil, fmt.Errorf("%s %s: %w", verb(op), path, cause)
 		}
-		if !errors.As(err, &dial) || slices.Contains(excluded, dial.addr) {
+		if !errors.As(err, &dial) || slices.Contains(tried, dial.addr) {
 			return nil, fmt.Errorf("%s %s: %w", verb(op), path, unwrapURL(err))
 		}
-		excluded = append(excluded, dial.addr)
+		registered := c.registered(ctx, dial.addr)
+		if registered == "" {
+			return nil, fmt.Errorf("%s %s: %w", verb(op), path, unwrapURL(err))
+		}
+		tried, excluded = append(tried, dial.addr), append(excluded, registered)
 	}
+}
+
+// registered is the address and port under which a datanode registered with
+// the namenode, that of its pod, "" when the namenode does not say. A redirect
+// names the datanode by its label, which is the node's address; those to be
+// left out are looked up by the other (DatanodeManager.getDatanodeByXferAddr).
+func (c *Client) registered(ctx context.Context, addr string) string {
+	ctx, cancel := context.WithTimeout(ctx, askBound)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+infoQuery.Path, nil)
+	if err != nil {
+		return ""
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		return ""
+	}
+	info, err := parseInfo(provision.PageFact{Status: resp.StatusCode, Body: body})
+	if err != nil {
+		return ""
+	}
+	host, _, _ := strings.Cut(addr, ":")
+	return info.live[host].Address
 }

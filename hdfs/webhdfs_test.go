@@ -62,10 +62,27 @@ func remote(w http.ResponseWriter, status int, exception, message string) {
 		"exception": exception, "javaClassName": "org.apache.hadoop." + exception, "message": message}})
 }
 
+// transferAddress is where a datanode registered, from its pod's address: that,
+// and not the label which redirects carry, is how the namenode looks datanodes
+// up that are to be left out (DatanodeManager.getDatanodeByXferAddr).
+func transferAddress(host string) string {
+	name, _, _ := strings.Cut(host, ":")
+	return strings.Replace(name, "172.31.77.", "10.244.1.", 1) + ":9866"
+}
+
 func (f *fakeHDFS) namenode(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	q := r.URL.Query()
+	if r.URL.Path == "/jmx" {
+		live := map[string]any{}
+		for _, host := range []string{"172.31.77.12", "172.31.77.13"} {
+			live[host+":9866"] = map[string]any{"xferaddr": transferAddress(host)}
+		}
+		text, _ := json.Marshal(live)
+		json.NewEncoder(w).Encode(map[string]any{"beans": []any{map[string]any{"LiveNodes": string(text)}}})
+		return
+	}
 	if r.URL.Path == "/fsck" {
 		fmt.Fprintf(w, "FSCK started by %s for path %s\n\n", q.Get("ugi"), q.Get("path"))
 		switch q.Get("path") {
@@ -95,7 +112,7 @@ func (f *fakeHDFS) namenode(w http.ResponseWriter, r *http.Request) {
 		remote(w, 403, "SafeModeException", "Cannot create file. Name node is in safe mode.\nIt was turned on")
 	case op == "PUT CREATE" || op == "GET OPEN":
 		for _, host := range []string{"172.31.77.12:9864", "172.31.77.13:9864"} {
-			if !slices.Contains(strings.Split(q.Get("excludedatanodes"), ","), host) {
+			if !slices.Contains(strings.Split(q.Get("excludedatanodes"), ","), transferAddress(host)) {
 				q.Del("noredirect")
 				answer(map[string]string{"Location": "http://" + host + r.URL.EscapedPath() + "?" + q.Encode()})
 				return
