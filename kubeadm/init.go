@@ -13,7 +13,7 @@ import (
 const (
 	dir         = "/etc/kubernetes/nucspark"
 	configFile  = dir + "/kubeadm.yaml"
-	stateFile   = dir + "/init.state" // "started" or "done"
+	stateFile   = provision.InitState
 	apiManifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 	caFile      = "/etc/kubernetes/pki/ca.crt"
 	kubeletConf = "/etc/kubernetes/kubelet.conf"

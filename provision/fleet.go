@@ -104,6 +104,10 @@ func (f *Fleet) Close() {
 // AdminConf is the administrator's kubeconfig on the control plane.
 const AdminConf = "/etc/kubernetes/admin.conf"
 
+// InitState is the file on the control plane that says how far kubeadm init
+// came: "started" or "done".
+const InitState = "/etc/kubernetes/nucspark/init.state"
+
 // ErrNoCluster says that the control plane was not initialised yet.
 var ErrNoCluster = errors.New("there is no cluster yet; run nucspark up first")
 

@@ -38,7 +38,8 @@ type Machine struct {
 	Identity    *Identity      // nil: not ours yet
 	Runtimes    []string       // container runtimes and kubelets found
 	Listening   []int          // TCP ports
-	Kubeadm     bool           // the control plane was initialised here
+	Kubeadm     bool           // the control plane was initialised here, at least in part
+	Made        bool           // the same, to its end
 	Joined      bool           // its kubelet belongs to a cluster
 	Unreachable []string       // "HOST:PORT" of mirrors it cannot open
 }
@@ -106,6 +107,7 @@ func surveyScript(mirrors []string, mark string) string {
 		"for x in k3s k0s rke2 microk8s.kubectl; do for d in /usr/local/bin /usr/bin /snap/bin; do [ -e $d/$x ] && echo $x; done; done | sort -u | tr '\\n' ' '")
 	field("listening", "ss -Hltn | awk '{n=split($4,a,\":\"); print a[n]}' | sort -un | tr '\\n' ' '")
 	field("kubeadm", "[ -f /etc/kubernetes/admin.conf ] && echo yes")
+	field("made", "[ \"$(cat "+InitState+")\" = done ] && echo yes")
 	field("joined", "[ -f /etc/kubernetes/kubelet.conf ] && echo yes")
 	for _, m := range mirrors {
 		host, port, _ := strings.Cut(m, " ")
@@ -215,6 +217,8 @@ func parseSurvey(out, mark string, at time.Time) (Machine, error) {
 			}
 		case "kubeadm":
 			m.Kubeadm = v == "yes"
+		case "made":
+			m.Made = v == "yes"
 		case "joined":
 			m.Joined = v == "yes"
 		case "mirror":

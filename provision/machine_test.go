@@ -203,3 +203,28 @@ func TestPrepare(t *testing.T) {
 		}
 	}
 }
+
+// A cluster that was made and does not answer is not taken for one without a
+// record; one whose init was interrupted has none yet.
+func TestResolveWithoutAPI(t *testing.T) {
+	c, machines := two()
+	c.Kubernetes = "1.36"
+	f := NewFleet(c, func(context.Context, *inventory.Node) (Remote, error) { return silent{newLocal(t)}, nil })
+	one := machines["nuc01"]
+	one.Kubeadm = true
+	machines["nuc01"] = one
+	if r, _, err := f.resolve(context.Background(), machines); err != nil || r.Kubernetes != "1.36.3" {
+		t.Errorf("interrupted: %+v, %v", r, err)
+	}
+	one.Made = true
+	machines["nuc01"] = one
+	_, _, err := f.resolve(context.Background(), machines)
+	if err == nil || !strings.Contains(err.Error(), "nuc01") || !strings.Contains(err.Error(), "journalctl") {
+		t.Errorf("made: %v", err)
+	}
+}
+
+// silent is a control plane without its credentials, whose API nobody can ask.
+type silent struct{ *local }
+
+func (silent) ReadFile(context.Context, string) ([]byte, error) { return nil, os.ErrNotExist }

@@ -78,10 +78,16 @@ func (f *Fleet) resolve(ctx context.Context, machines map[string]Machine) (Resol
 			r.UID = m.Identity.UID
 		}
 	}
-	if machines[c.ControlPlane().Name].Kubeadm {
+	if cp := machines[c.ControlPlane().Name]; cp.Kubeadm || cp.Made {
 		facts, err := f.Read(ctx, []Query{recordQuery})
 		if err != nil {
 			return r, nil, err
+		}
+		// Unknown is not absent: values computed anew would upgrade packages,
+		// change the replication and forget members.
+		if cp.Made && !facts.Known(recordQuery) {
+			return r, nil, fmt.Errorf("the cluster on %s was made, but its API server does not answer and what was fixed at the first up cannot be read; nothing was changed; "+
+				"if %[1]s has just started, run again in a minute, else journalctl -u kubelet -u containerd there says why", c.ControlPlane().Name)
 		}
 		if live := recordQuery.In(facts); live != nil {
 			data, _ := live["data"].(map[string]any)
