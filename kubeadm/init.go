@@ -75,6 +75,9 @@ func (s initialised) Apply(ctx context.Context, env *provision.Env, _ []provisio
 	if err != nil {
 		return err
 	}
+	// An init that starts over makes new keys. The client of this run may have
+	// those of the interrupted one.
+	defer env.ForgetKube()
 	entry := provision.Entry{Kind: "kubeadm", Key: "init", After: s.site.Resolved.Kubernetes}
 	if err := node.Change(ctx, entry, initScript(text(doc, "etcd", "local", "dataDir"))); err != nil {
 		return &provision.StepError{Node: s.Node, Step: s.Name, Err: err,

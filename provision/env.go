@@ -32,6 +32,10 @@ func (e *Env) Node(name string) *Node {
 // Kube returns the client of the cluster's API, dialled on first use.
 func (e *Env) Kube(ctx context.Context) (*kube.Client, error) { return e.run.fleet.Kube(ctx) }
 
+// ForgetKube is called when the administrator's credentials on the control
+// plane may have changed: the next Kube reads them again.
+func (e *Env) ForgetKube() { e.run.fleet.forgetKube() }
+
 // Facts are the answers from which the step's changes were computed.
 func (e *Env) Facts() Facts { return e.fact }
 

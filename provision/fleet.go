@@ -140,6 +140,16 @@ func (f *Fleet) Kube(ctx context.Context) (*kube.Client, error) {
 	return k, nil
 }
 
+// forgetKube makes the next Kube read the credentials again.
+func (f *Fleet) forgetKube() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.kube != nil {
+		f.kube.Close()
+		f.kube = nil
+	}
+}
+
 // Survey connects to every node and asks what it is. It returns the machines
 // that answered and an error for each that did not.
 func (f *Fleet) Survey(ctx context.Context) (map[string]Machine, map[string]error) {

@@ -228,3 +228,38 @@ func TestResolveWithoutAPI(t *testing.T) {
 type silent struct{ *local }
 
 func (silent) ReadFile(context.Context, string) ([]byte, error) { return nil, os.ErrNotExist }
+
+// What kubeadm init wrote anew is what the API is asked with.
+func TestForgetKube(t *testing.T) {
+	c, _ := two()
+	r := &withConf{local: newLocal(t), server: "https://127.0.0.1:1"}
+	f := NewFleet(c, func(context.Context, *inventory.Node) (Remote, error) { return r, nil })
+	server := func() string {
+		k, err := f.Kube(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k.Rest().Host
+	}
+	first := server()
+	r.server = "https://127.0.0.1:2"
+	if again := server(); again != first {
+		t.Errorf("%s, then %s: the credentials are read more than once", first, again)
+	}
+	f.forgetKube()
+	if now := server(); now != r.server {
+		t.Errorf("the client is still that of %s", now)
+	}
+}
+
+// withConf is a control plane with a kubeconfig for a server.
+type withConf struct {
+	*local
+	server string
+}
+
+func (r *withConf) ReadFile(context.Context, string) ([]byte, error) {
+	return []byte("apiVersion: v1\nkind: Config\ncurrent-context: x\n" +
+		"clusters: [{name: c, cluster: {server: \"" + r.server + "\"}}]\n" +
+		"users: [{name: u, user: {token: t}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]\n"), nil
+}
