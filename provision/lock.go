@@ -40,9 +40,10 @@ func (e *LockedError) Error() string {
 // process there that ends when no heartbeat came for 20 s. So a client that
 // died frees it, and one that slept notices that it lost it.
 type Lock struct {
-	mu   sync.Mutex
-	lost error
-	stop []func()
+	control string // the node of the control plane
+	mu      sync.Mutex
+	lost    map[string]error // by node
+	stop    []func()
 }
 
 // Heartbeat and its bound. The bound is the time after which a client that
@@ -66,7 +67,7 @@ exec bash -c 'while read -r -t %[3]d beat && [ "$beat" = beat ]; do echo beat; d
 
 // Acquire takes the lock of each node, in the order of their names.
 func (f *Fleet) Acquire(ctx context.Context, run string, nodes []string) (*Lock, error) {
-	l := &Lock{}
+	l := &Lock{control: f.cluster.ControlPlane().Name, lost: map[string]error{}}
 	h := Holder{Run: run, PID: os.Getpid(), Since: time.Now().UTC().Truncate(time.Second)}
 	if u, err := user.Current(); err == nil {
 		h.User = u.Username
@@ -112,9 +113,7 @@ func (l *Lock) take(ctx context.Context, f *Fleet, node, holder string) error {
 		}
 		beats.CloseWithError(err)
 		l.mu.Lock()
-		if l.lost == nil {
-			l.lost = fmt.Errorf("the lock on %s is lost: %w; another run may work there now, so this one stops: run the command again", node, err)
-		}
+		l.lost[node] = fmt.Errorf("the lock on %s is lost: %w; another run may work there now, so this one stops: run the command again", node, err)
 		l.mu.Unlock()
 		ended <- err
 	}()
@@ -160,11 +159,17 @@ func (l *Lock) take(ctx context.Context, f *Fleet, node, holder string) error {
 	return nil
 }
 
-// Check says whether the lock is still held on every node.
-func (l *Lock) Check() error {
+// Check says whether the lock is still held where a step is about to work:
+// on its node, "" for none, and on the control plane. Every run needs the
+// latter, so it keeps others out of all nodes, and one node that goes off
+// stops no work elsewhere.
+func (l *Lock) Check(node string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.lost
+	if err := l.lost[l.control]; err != nil {
+		return err
+	}
+	return l.lost[node]
 }
 
 // Release gives the lock back.

@@ -10,10 +10,10 @@ import (
 
 // Options of a run.
 type Options struct {
-	ID     string          // of the run, as in ledger and events
-	Events func(Event)     // called in order, by one goroutine at a time
-	Check  func() error    // asked before each Apply: does this run still hold its locks?
-	Stop   <-chan struct{} // closed: finish what runs, start nothing new
+	ID     string                  // of the run, as in ledger and events
+	Events func(Event)             // called in order, by one goroutine at a time
+	Check  func(node string) error // asked before each Apply, with the step's node: does this run still hold its locks?
+	Stop   <-chan struct{}         // closed: finish what runs, start nothing new
 }
 
 // tries bounds how often a step whose failure is transient is applied.
@@ -228,7 +228,7 @@ func (r *runner) apply(ctx context.Context, s Step, changes []Change, facts Fact
 
 func (r *runner) try(ctx context.Context, s Step, changes []Change, facts Facts) error {
 	if r.options.Check != nil {
-		if err := r.options.Check(); err != nil {
+		if err := r.options.Check(r.nodeOf(s)); err != nil {
 			return err
 		}
 	}
