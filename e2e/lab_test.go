@@ -120,6 +120,7 @@ func watched(t *testing.T, bound time.Duration, stdin []byte, watch io.Writer, n
 	cmd := exec.Command(name, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr, cmd.Stdin = &stdout, io.MultiWriter(&stderr, watch), bytes.NewReader(stdin)
+	cmd.WaitDelay = 10 * time.Second // a program that it started may keep the pipes open
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

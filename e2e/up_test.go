@@ -301,11 +301,32 @@ func (b *bench) testWordCount(t *testing.T) {
 	}
 }
 
+// testExitCode: the exit code comes back, the arguments arrive as they were
+// given, and the history server shows the application when it has ended.
 func (b *bench) testExitCode(t *testing.T) {
-	out := b.run(t, "submit", "-f", b.inventory(), "../examples/exit.py", "7")
+	f := b.inventory()
+	args := []string{"7", "", "two words", "'quoted' \"twice\"", "$HOME $(HOME) $$(X)", "--conf", "-x", "a\nb", "käse"}
+	out := b.run(t, append([]string{"submit", "-f", f, "--name", "e2e exit", "../examples/exit.py"}, args...)...)
 	if out.code != 7 {
-		t.Errorf("exit code %d, want 7\n%s", out.code, out)
+		t.Fatalf("exit code %d, want 7\n%s", out.code, out)
 	}
+	for _, line := range []string{`''`, `'two words'`, `'\'quoted\' "twice"'`, `'$HOME $(HOME) $$(X)'`, `'--conf'`, `'-x'`, `'a\nb'`, `'k\xe4se'`} {
+		if !strings.Contains(out.stdout, "\n"+line+"\n") {
+			t.Errorf("the argument %s did not arrive:\n%s", line, out)
+		}
+	}
+	var bodies string
+	eventually(t, 2*time.Minute, "the history server shows the finished application", func() bool {
+		bodies = b.ok(t, "kubectl", "-f", f, "--", "get", "--raw",
+			"/api/v1/namespaces/nucspark/pods/spark-history-0:18080/proxy/api/v1/applications?status=completed").stdout
+		return strings.Contains(bodies, `"name" : "exit"`) || strings.Contains(bodies, `"name":"exit"`)
+	})
+	detached := b.ok(t, "submit", "-f", f, "--detach", "../examples/exit.py", "0")
+	pod := regexp.MustCompile(`app-[a-z0-9-]+`).FindString(detached.stdout + detached.stderr)
+	if pod == "" {
+		t.Fatalf("--detach does not name the driver:\n%s", detached)
+	}
+	b.ok(t, "kubectl", "-f", f, "--", "-n", "nucspark", "wait", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=300s", "pod/"+pod)
 }
 
 // testVolume: a pod on one worker reads what a pod on another wrote.

@@ -114,9 +114,9 @@ func missingPackages(ctx context.Context) []string {
 		if err == nil && string(out) == "installed" {
 			continue
 		}
-		// Docker's own packages do what these do and conflict with them.
+		// Docker's own packages, and others that bring it, do what these do.
 		if p == "docker.io" || p == "containerd" || p == "runc" {
-			if _, err := exec.LookPath("dockerd"); err == nil {
+			if _, err := exec.LookPath("dockerd"); err == nil || engineRunning(ctx) == nil {
 				continue
 			}
 		}
