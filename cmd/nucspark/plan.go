@@ -59,7 +59,7 @@ func writePlan(w io.Writer, p *provision.Plan, notes []string) {
 		fmt.Fprintf(w, "! %s\n", n)
 	}
 	if p.Changes() == 0 {
-		fmt.Fprintf(w, "Nothing to change: %d steps hold.\n", len(p.Steps))
+		fmt.Fprintf(w, "Nothing to change: %d steps hold.\n", len(p.Steps)-len(p.Errors()))
 		return
 	}
 	var nodes []string
@@ -85,6 +85,16 @@ func writePlan(w io.Writer, p *provision.Plan, notes []string) {
 		}
 	}
 	fmt.Fprintf(w, "%s on %s.\n", count(p.Changes(), "change"), count(len(nodes), "place"))
+}
+
+// failing says which steps of a plan are known to fail, and why: a person is
+// not asked for consent to half of it without knowing.
+func failing(p *provision.Plan) []string {
+	var notes []string
+	for _, err := range p.Errors() {
+		notes = append(notes, "will fail: "+err.Error())
+	}
+	return notes
 }
 
 var actionSigns = map[provision.Action]string{

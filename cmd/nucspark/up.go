@@ -63,20 +63,21 @@ func up(ctx context.Context, app *App, yes bool, mode tui.Mode) error {
 	if err != nil {
 		return err
 	}
-	if p.Changes() == 0 && len(p.Errors()) == 0 {
+	if p.Changes() == 0 {
 		if mode != tui.JSON {
 			writePlan(app.Out, p, s.notes())
 		}
-		if err := s.unreachable(); err != nil {
-			return err
+		if err := errors.Join(append(p.Errors(), s.unreachable())...); err != nil {
+			return &ExitError{Code: exitFailed, Err: err}
 		}
 		if mode != tui.JSON && mode != tui.Quiet {
 			fmt.Fprintf(app.Err, "%s: %d nodes agree with %s (%.1f s)\n", s.cluster.Name, len(s.site.Machines), s.cluster.File, time.Since(started).Seconds())
 		}
 		return nil
 	}
+	notes := append(s.notes(), failing(p)...)
 	if !yes {
-		writePlan(app.Err, p, s.notes())
+		writePlan(app.Err, p, notes)
 		if !app.interactive() {
 			return &ExitError{Code: exitBad, Err: errors.New("there is no terminal to ask for consent; add --yes to go on without asking")}
 		}
@@ -88,7 +89,7 @@ func up(ctx context.Context, app *App, yes bool, mode tui.Mode) error {
 			return &ExitError{Code: exitBad, Err: errors.New("nothing was changed")}
 		}
 	} else {
-		for _, n := range s.notes() {
+		for _, n := range notes {
 			fmt.Fprintln(app.Err, "! "+n)
 		}
 	}
