@@ -99,7 +99,7 @@ printf '%%s\n' $refs %s | while read -r ref; do
   printf '%%s\n' "$have" | grep -qxF -- "$ref" || printf '%%s\n' "$ref"
 done | xargs -r -n 1 -P 4 sh -c 'ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d -- "$0" >/dev/null && echo "pulled $0"'
 `, provision.Quote("v"+s.site.Resolved.Kubernetes), provision.Quote(s.repository()), filter, quoted(s.flannel()))
-	err := env.Node(s.node.Name).Change(ctx, provision.Entry{Kind: "images", Key: "v" + s.site.Resolved.Kubernetes}, script)
+	err := env.Node(s.node.Name).ChangeQuietly(ctx, provision.Entry{Kind: "images", Key: "v" + s.site.Resolved.Kubernetes}, script, pullBound)
 	if err != nil {
 		return &provision.StepError{Node: s.node.Name, Step: s.Name, Err: err, Transient: true,
 			Hint: "look whether the node reaches the image registry, or the mirror of the inventory"}

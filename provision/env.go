@@ -98,6 +98,20 @@ func (n *Node) Change(ctx context.Context, e Entry, script string) error {
 	return done(ctx)
 }
 
+// ChangeQuietly is Change for a script that prints nothing while it works,
+// such as a download: the idle limit of the connection, which is meant for
+// what hangs, is bound instead.
+func (n *Node) ChangeQuietly(ctx context.Context, e Entry, script string, bound time.Duration) error {
+	done, err := n.Begin(ctx, e)
+	if err != nil {
+		return err
+	}
+	if _, err := n.remote.Run(ctx, host.Command{Script: script, Root: true, Output: n.env.Log, Idle: bound}); err != nil {
+		return err
+	}
+	return done(ctx)
+}
+
 // Begin writes an intent to the node's ledger for each thing that a change of
 // more than one script touches. The returned function writes that they are
 // done.

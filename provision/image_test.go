@@ -1,9 +1,13 @@
 package provision
 
 import (
+	"context"
+	"strings"
 	"testing"
+	"time"
 
 	"nucspark.io/nucspark/inventory"
+	"nucspark.io/nucspark/provision/host"
 )
 
 func TestImageName(t *testing.T) {
@@ -27,4 +31,34 @@ func TestImageName(t *testing.T) {
 			t.Errorf("Pullable(%q) = %t", ref, got)
 		}
 	}
+}
+
+// ctr prints nothing until an image is there, so the idle limit must not end
+// what a slow line needs an hour for.
+func TestImagePullIsNotIdle(t *testing.T) {
+	f, site, l := oneNode(t)
+	r := &pulling{local: l}
+	f.remotes["nuc01"] = r
+	s := Image{Base: Base{Name: "nuc01/image", Node: "nuc01"}, Ref: "docker.io/library/x:1"}
+	env := &Env{run: &runner{fleet: f, site: site}, step: s}
+	if err := s.Apply(context.Background(), env, nil); err != nil {
+		t.Fatal(err)
+	}
+	if r.idle != pullBound {
+		t.Errorf("it may be silent for %s, want %s", r.idle, pullBound)
+	}
+}
+
+// pulling is a machine that fetches every image at once.
+type pulling struct {
+	*local
+	idle time.Duration
+}
+
+func (r *pulling) Run(ctx context.Context, c host.Command) (host.Result, error) {
+	if strings.HasPrefix(c.Script, "ctr ") {
+		r.idle = c.Idle
+		return host.Result{}, nil
+	}
+	return r.local.Run(ctx, c)
 }
