@@ -190,9 +190,7 @@ func survey(ctx context.Context, r Remote, c *inventory.Cluster) (Machine, error
 	if err != nil {
 		return Machine{}, err
 	}
-	// The clock is the script's first answer: the round trip's start plus the
-	// way there, which on a LAN is nothing beside the bound that is checked.
-	return parseSurvey(res.Stdout, mark, sent)
+	return parseSurvey(res.Stdout, mark, sent, time.Now())
 }
 
 // Read asks queries of nodes and cluster, each node once.

@@ -114,6 +114,7 @@ func surveyScript(mirrors []string, mark string) string {
 		// bash opens a TCP connection by itself, so no program needs to be there.
 		field("mirror", fmt.Sprintf(`timeout 5 bash -c 'exec 3<>"/dev/tcp/$1/$2"' - %s %s || echo %s`, Quote(host), Quote(port), Quote(host+":"+port)))
 	}
+	field("clock-end", "date +%s%N")
 	fmt.Fprintf(&b, "echo %s:end=\n", mark)
 	return b.String()
 }
@@ -136,10 +137,11 @@ func mirrorAddresses(c *inventory.Cluster) []string {
 	return list
 }
 
-// parseSurvey reads the answer. at is this computer's clock in the middle of
-// the round trip.
-func parseSurvey(out, mark string, at time.Time) (Machine, error) {
+// parseSurvey reads the answer. sent and came are this computer's clock before
+// and after the round trip.
+func parseSurvey(out, mark string, sent, came time.Time) (Machine, error) {
 	var m Machine
+	var clock, clockEnd time.Time
 	ended := false
 	var bad error
 	num := func(name, v string) int64 {
@@ -157,7 +159,9 @@ func parseSurvey(out, mark string, at time.Time) (Machine, error) {
 		k, v, _ := strings.Cut(rest, "=")
 		switch k {
 		case "clock":
-			m.ClockOffset = time.Unix(0, num(k, v)).Sub(at).Round(time.Millisecond)
+			clock = time.Unix(0, num(k, v))
+		case "clock-end":
+			clockEnd = time.Unix(0, num(k, v))
 		case "hostname":
 			m.Hostname = v
 		case "machine-id":
@@ -232,7 +236,23 @@ func parseSurvey(out, mark string, at time.Time) (Machine, error) {
 	if !ended {
 		return m, fmt.Errorf("the answer of the machine is cut off")
 	}
+	m.ClockOffset = clockOffset(sent, came, clock, clockEnd).Round(time.Millisecond)
 	return m, bad
+}
+
+// clockOffset is by how much a machine's clock surely differs from this
+// computer's: it was asked at begin, not before sent, and at end, not after
+// came. sudo may take seconds before the script begins, where the machine's
+// own name is looked up in vain, and that is no fault of the clock.
+func clockOffset(sent, came, begin, end time.Time) time.Duration {
+	most, least := begin.Sub(sent), end.Sub(came)
+	switch {
+	case least > 0:
+		return least
+	case most < 0:
+		return most
+	}
+	return 0
 }
 
 // limits below which a machine is refused. kubeadm's own preflight asks for

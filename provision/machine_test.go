@@ -263,3 +263,23 @@ func (r *withConf) ReadFile(context.Context, string) ([]byte, error) {
 		"clusters: [{name: c, cluster: {server: \"" + r.server + "\"}}]\n" +
 		"users: [{name: u, user: {token: t}}]\ncontexts: [{name: x, context: {cluster: c, user: u}}]\n"), nil
 }
+
+func TestClockOffset(t *testing.T) {
+	at := func(s float64) time.Time { return time.Unix(1000, int64(s*1e9)) }
+	for _, test := range []struct {
+		sent, came, begin, end float64
+		want                   time.Duration
+	}{
+		{0, 1, 0.1, 0.9, 0},
+		{0, 9, 8, 8.9, 0},   // sudo took eight seconds
+		{0, 9, 0.1, 0.2, 0}, // the answer did
+		{0, 1, 60.1, 60.9, 59900 * time.Millisecond},
+		{0, 1, -59.9, -59.1, -59900 * time.Millisecond},
+		{0, 9, 68, 68.9, 59900 * time.Millisecond},
+	} {
+		got := clockOffset(at(test.sent), at(test.came), at(test.begin), at(test.end)).Round(time.Millisecond)
+		if got != test.want {
+			t.Errorf("%+v: %s", test, got)
+		}
+	}
+}
