@@ -86,6 +86,17 @@ func (s initialised) Apply(ctx context.Context, env *provision.Env, _ []provisio
 	return nil
 }
 
+// kubeadmAlone is the head of a script with kubeadm: one at a time. What a run
+// that was killed began goes on on the machine until it next prints something,
+// which may take minutes. The file is closed when the script and its children
+// have ended; the services that kubeadm starts are systemd's children.
+const kubeadmAlone = `exec 9>>/run/nucspark-kubeadm.lock
+flock -n 9 || { echo "an earlier kubeadm is still at work here; waiting for it"; flock -w 480 9; } || {
+  echo "an earlier kubeadm is still at work here after 8 minutes; see ps -ef and end it" >&2
+  exit 1
+}
+`
+
 // initScript runs kubeadm init. Where an earlier run of it was interrupted and
 // etcd holds data, every phase finds and keeps what the earlier one made, so
 // the checks for a clean machine are passed over. Where etcd holds none, half
@@ -113,7 +124,8 @@ func initScript(etcd string) string {
   fi
 `, provision.Quote(etcd), dir, criSocket)
 	}
-	return fmt.Sprintf(`set -e
+	return kubeadmAlone + fmt.Sprintf(`set -e
+[ "$(cat %[1]s 2>/dev/null)" != done ] || exit 0 # the one that was waited for came to its end
 if [ -e %[1]s ]; then
   set -- --ignore-preflight-errors=%[2]s
 %[3]sfi

@@ -20,8 +20,8 @@ const (
 	joinBound = 15 * time.Minute
 	nodeBound = 2 * time.Minute // for a kubelet that started to show up in the cluster
 
-	// joinFile holds a token: it lies in memory, never on a disk.
-	joinFile = "/run/nucspark-join.yaml"
+	// joinFiles hold a token each: they lie in memory, never on a disk.
+	joinFiles = "/run/nucspark-join-"
 
 	// bootstrapConf holds the token too, until kubeadm join removes it.
 	bootstrapConf = "/etc/kubernetes/bootstrap-kubelet.conf"
@@ -124,19 +124,14 @@ func (s joined) join(ctx context.Context, env *provision.Env, k *kube.Client) (e
 		return err
 	}
 	node := env.Node(s.node.Name)
-	script := "umask 077; rm -f " + joinFile + "; printf '%s' " + provision.Quote(string(config)) + " > " + joinFile
+	// The name is this join's own: one that was killed removes its file when it
+	// ends.
+	joinFile := joinFiles + token.secret + ".yaml"
+	script := "umask 077; rm -f " + joinFiles + "*; printf '%s' " + provision.Quote(string(config)) + " > " + joinFile
 	if _, err := node.RunSecret(ctx, script); err != nil {
 		return err
 	}
-	// A join that was interrupted left a kubelet with the old token.
-	script = fmt.Sprintf(`trap 'rm -f %[1]s' EXIT
-trap 'exit 129' HUP INT TERM
-set -e
-systemctl stop kubelet
-rm -f %[2]s %[3]s
-kubeadm join --config %[1]s
-`, joinFile, bootstrapConf, caFile)
-	err = node.Change(ctx, provision.Entry{Kind: "kubeadm", Key: "join", After: s.site.Resolved.Kubernetes}, script)
+	err = node.Change(ctx, provision.Entry{Kind: "kubeadm", Key: "join", After: s.site.Resolved.Kubernetes}, joinScript(joinFile))
 	if err != nil {
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
@@ -145,6 +140,19 @@ kubeadm join --config %[1]s
 			Hint: "put right what kubeadm complains about and run nucspark up again"}, gone)
 	}
 	return nil
+}
+
+// joinScript runs kubeadm join, and removes the configuration, which holds a
+// token. A join that was interrupted left a kubelet with an old one.
+func joinScript(config string) string {
+	return kubeadmAlone + fmt.Sprintf(`trap 'rm -f %[1]s' EXIT
+trap 'exit 129' HUP INT TERM
+set -e
+[ ! -e %[4]s ] || exit 0 # the one that was waited for has joined
+systemctl stop kubelet
+rm -f %[2]s %[3]s
+kubeadm join --config %[1]s
+`, config, bootstrapConf, caFile, kubeletConf)
 }
 
 // waitNode returns when the cluster knows a node.

@@ -1,7 +1,9 @@
 package kubeadm
 
 import (
+	"bufio"
 	"encoding/base64"
+	"errors"
 	"flag"
 	"net/netip"
 	"os"
@@ -117,6 +119,47 @@ func TestInitScript(t *testing.T) {
 		}
 	}
 	golden(t, "init.sh", []byte(initScript("/var/lib/etcd")))
+	golden(t, "join.sh", []byte(joinScript(joinFiles+"bootstrap-token-abcdef.yaml")))
+}
+
+// A kubeadm that outlived the run that began it is waited for.
+func TestKubeadmAlone(t *testing.T) {
+	lock := filepath.Join(t.TempDir(), "lock")
+	head := strings.ReplaceAll(kubeadmAlone, "/run/nucspark-kubeadm.lock", lock)
+	first := exec.Command("sh", "-c", head+"echo begun; read -r _; echo first >> "+lock)
+	end, err := first.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := first.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
+	second := exec.Command("sh", "-c", head+"echo second >> "+lock)
+	said, err := second.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(said).ReadString('\n')
+	if err != nil || !strings.Contains(line, "waiting for it") {
+		t.Errorf("the second said %q, %v", line, err)
+	}
+	end.Close()
+	if err := errors.Join(first.Wait(), second.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	if order, err := os.ReadFile(lock); string(order) != "first\nsecond\n" {
+		t.Errorf("they worked in the order %q, %v", order, err)
+	}
 }
 
 func TestInitialised(t *testing.T) {
