@@ -104,7 +104,9 @@ func surveyScript(mirrors []string, mark string) string {
 	field("identity", "[ -f "+IdentityFile+" ] && base64 < "+IdentityFile+" | tr -d '\\n'")
 	field("runtimes", "for p in docker.io docker-ce containerd containerd.io cri-o kubelet podman-docker; do "+
 		"case $(dpkg-query -W -f '${db:Status-Abbrev}' $p) in ?i*) echo $p;; esac; done; "+
-		"for x in k3s k0s rke2 microk8s.kubectl; do for d in /usr/local/bin /usr/bin /snap/bin; do [ -e $d/$x ] && echo $x; done; done | sort -u | tr '\\n' ' '")
+		"for x in k3s k0s rke2 microk8s.kubectl; do for d in /usr/local/bin /usr/bin /snap/bin; do [ -e $d/$x ] && echo $x; done; done | sort -u | tr '\\n' ' '; "+
+		// Ubuntu's installer offers it. It drops what is forwarded, pods' packets too.
+		"[ -e /snap/bin/docker ] && echo docker-snap")
 	field("listening", "ss -Hltn | awk '{n=split($4,a,\":\"); print a[n]}' | sort -un | tr '\\n' ' '")
 	field("kubeadm", "[ -f /etc/kubernetes/admin.conf ] && echo yes")
 	field("made", "[ \"$(cat "+InitState+")\" = done ] && echo yes")
@@ -312,7 +314,7 @@ func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os,
 		id := m.Identity
 		if id == nil {
 			if len(m.Runtimes) > 0 {
-				refuse("%s: %s is installed there and is not nucspark's; it is not taken over: remove it (apt-get purge), or take another machine",
+				refuse("%s: %s is installed there and is not nucspark's; it is not taken over: remove it (apt-get purge, or snap remove), or take another machine",
 					n.Name, strings.Join(m.Runtimes, ", "))
 			}
 			for _, p := range neededPorts(n) {
