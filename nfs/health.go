@@ -2,6 +2,7 @@ package nfs
 
 import (
 	"fmt"
+	"path"
 
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision"
@@ -12,7 +13,7 @@ func Queries(site *provision.Site) []provision.Query {
 	var queries []provision.Query
 	for _, n := range site.Reachable() {
 		if n.NFS != nil {
-			queries = append(queries, unitQuery(site, n), diskQuery(n))
+			queries = append(queries, unitQuery(site, n), diskQuery(n), sentinelQuery(n))
 		}
 	}
 	for _, v := range site.Cluster.Volumes {
@@ -33,6 +34,10 @@ func diskQuery(n *inventory.Node) provision.DiskQuery {
 	return provision.DiskQuery{Node: n.Name, Path: n.NFS.Export}
 }
 
+func sentinelQuery(n *inventory.Node) provision.FileQuery {
+	return provision.FileQuery{Node: n.Name, Path: path.Join(n.NFS.Export, provision.Sentinel)}
+}
+
 // Health says of each server whether it runs, and of each volume whether pods
 // can have it.
 func Health(site *provision.Site, f provision.Facts) []provision.Health {
@@ -50,6 +55,8 @@ func Health(site *provision.Site, f provision.Facts) []provision.Health {
 			h.Reason = fmt.Sprintf("%s is %s; nucspark up starts it", unitQuery(site, n).Name, orAbsent(unit.Active))
 		case !disk.Exists:
 			h.Reason = fmt.Sprintf("%s does not exist; is its disk mounted?", n.NFS.Export)
+		case !sentinelQuery(n).In(f).Exists:
+			h.Reason = fmt.Sprintf("%s has no %s; is its disk mounted? What pods write now goes elsewhere", n.NFS.Export, provision.Sentinel)
 		default:
 			h.OK = true
 			h.Info = map[string]string{"export": n.NFS.Export, "server": serverOf(site, n), "free": inventory.Size(disk.Free).Human()}

@@ -175,6 +175,7 @@ func TestExportDirectory(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	s := site()
+	mounted := true
 	facts := func(unit, phase string) provision.Facts {
 		m := map[provision.Query]any{}
 		for _, q := range Queries(s) {
@@ -183,6 +184,8 @@ func TestHealth(t *testing.T) {
 				m[q] = provision.UnitFact{Active: unit}
 			case provision.DiskQuery:
 				m[q] = provision.DiskFact{Exists: true, Free: 1 << 30}
+			case provision.FileQuery:
+				m[q] = provision.FileFact{Exists: mounted}
 			case provision.LiveQuery:
 				m[q] = provision.Object{"status": map[string]any{"phase": phase}}
 			}
@@ -208,6 +211,11 @@ func TestHealth(t *testing.T) {
 		t.Errorf("not healthy: %+v", got)
 	}
 	healthy := facts("active", "Bound")
+	mounted = false
+	got := Health(s, facts("active", "Bound"))
+	if count(got) != 2 || !strings.Contains(got[0].Reason, "mounted") {
+		t.Errorf("no disk is mounted: %+v", got)
+	}
 	delete(s.Machines, "nuc03")
 	if got := Health(s, healthy); count(got) != 1 {
 		t.Errorf("one machine off: %+v", got)
