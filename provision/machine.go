@@ -291,6 +291,10 @@ func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os,
 				"rm /etc/machine-id && systemd-machine-id-setup, then reboot it", other, n.Name, m.MachineID)
 		}
 		byID[m.MachineID] = n.Name
+		if len(m.Prefixes) > 0 && !slices.ContainsFunc(m.Prefixes, func(p netip.Prefix) bool { return p.Addr() == n.Address }) {
+			refuse("%s: the machine at %s has no such address itself (it has %s); Kubernetes needs one that the machine has and the others reach: no forwarding, no NAT",
+				n.Name, n.Address, joined(m.Prefixes))
+		}
 		if m.Memory < leastMemory {
 			refuse("%s: it has %d MiB of memory; at least %d MiB are needed", n.Name, m.Memory>>20, int64(leastMemory)>>20)
 		}
@@ -337,6 +341,14 @@ func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os,
 		uid = id.UID
 	}
 	return append(reasons, checkControlPlane(c, machines)...)
+}
+
+func joined(prefixes []netip.Prefix) string {
+	var texts []string
+	for _, p := range prefixes {
+		texts = append(texts, p.Addr().String())
+	}
+	return strings.Join(texts, ", ")
 }
 
 // checkControlPlane refuses to make a second control plane because the role

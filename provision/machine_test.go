@@ -71,11 +71,17 @@ func TestCheck(t *testing.T) {
 		"no systemd":     {func(_ *inventory.Cluster, _, m *Machine) { m.Systemd = false }, []string{"nuc02", "systemd"}},
 		"no machine-id":  {func(_ *inventory.Cluster, _, m *Machine) { m.MachineID = "" }, []string{"nuc02", "systemd-machine-id-setup"}},
 		"one machine-id": {func(_ *inventory.Cluster, _, m *Machine) { m.MachineID = "m1" }, []string{"nuc01 and nuc02", "machine-id m1"}},
-		"small":          {func(_ *inventory.Cluster, _, m *Machine) { m.Memory = 1 << 30 }, []string{"nuc02", "1024 MiB of memory"}},
-		"one CPU":        {func(_ *inventory.Cluster, m, _ *Machine) { m.CPUs = 1 }, []string{"nuc01", "one CPU"}},
-		"full":           {func(_ *inventory.Cluster, _, m *Machine) { m.VarFree = 1 << 30 }, []string{"nuc02", "1024 MiB are free"}},
-		"clock":          {func(_ *inventory.Cluster, _, m *Machine) { m.ClockOffset = -10 * time.Minute }, []string{"nuc02", "clock", "-10m0s"}},
-		"mirror":         {func(_ *inventory.Cluster, _, m *Machine) { m.Unreachable = []string{"10.0.0.1:80"} }, []string{"nuc02", "mirror 10.0.0.1:80"}},
+		"its address": {func(_ *inventory.Cluster, _, m *Machine) {
+			m.Prefixes = []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24"), netip.MustParsePrefix("192.168.1.12/24")}
+		}, nil},
+		"behind NAT": {func(_ *inventory.Cluster, _, m *Machine) {
+			m.Prefixes = []netip.Prefix{netip.MustParsePrefix("192.168.1.13/24")}
+		}, []string{"nuc02", "192.168.1.12", "192.168.1.13"}},
+		"small":   {func(_ *inventory.Cluster, _, m *Machine) { m.Memory = 1 << 30 }, []string{"nuc02", "1024 MiB of memory"}},
+		"one CPU": {func(_ *inventory.Cluster, m, _ *Machine) { m.CPUs = 1 }, []string{"nuc01", "one CPU"}},
+		"full":    {func(_ *inventory.Cluster, _, m *Machine) { m.VarFree = 1 << 30 }, []string{"nuc02", "1024 MiB are free"}},
+		"clock":   {func(_ *inventory.Cluster, _, m *Machine) { m.ClockOffset = -10 * time.Minute }, []string{"nuc02", "clock", "-10m0s"}},
+		"mirror":  {func(_ *inventory.Cluster, _, m *Machine) { m.Unreachable = []string{"10.0.0.1:80"} }, []string{"nuc02", "mirror 10.0.0.1:80"}},
 		"mirror, later": {func(_ *inventory.Cluster, _, m *Machine) {
 			m.Unreachable, m.Identity = []string{"10.0.0.1:80"}, ours("nuc02", "m2")
 		}, nil},
