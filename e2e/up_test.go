@@ -390,16 +390,16 @@ func (b *bench) testKubectl(t *testing.T) {
 // testDrift: what somebody changed by hand shows in the plan and is put right.
 func (b *bench) testDrift(t *testing.T) {
 	f := b.inventory()
-	b.on(t, "nuc02", "echo 'net.ipv4.ip_forward = 0' > /etc/sysctl.d/nucspark.conf; nft delete table inet nucspark")
+	b.on(t, "nuc02", "echo 'net.ipv4.ip_forward = 0' > /etc/sysctl.d/nucspark.conf; nft delete table inet nucspark; systemctl stop kubelet")
 	out := b.refused(t, 3, nil, "plan", "--exit-code", "-f", f)
-	for _, w := range []string{"/etc/sysctl.d/nucspark.conf", "- net.ipv4.ip_forward = 0", "table inet nucspark"} {
+	for _, w := range []string{"/etc/sysctl.d/nucspark.conf", "- net.ipv4.ip_forward = 0", "table inet nucspark", "kubelet.service"} {
 		if !strings.Contains(out.stdout, w) {
 			t.Errorf("the plan does not show %q:\n%s", w, out)
 		}
 	}
 	b.ok(t, "up", "--yes", "-f", f)
 	b.ok(t, "plan", "--exit-code", "-f", f)
-	b.on(t, "nuc02", "nft list table inet nucspark >/dev/null")
+	b.on(t, "nuc02", "nft list table inet nucspark >/dev/null && systemctl is-active kubelet")
 }
 
 // testLock: a second run stops at once and says who holds the machines.

@@ -16,19 +16,23 @@ import (
 // it is taken out of the cluster, whether or not it answers and whether or not
 // the inventory still names it.
 func record(site *provision.Site) *core.ConfigMapApplyConfiguration {
-	members := maps.Clone(site.Members)
-	if members == nil {
-		members = map[string]provision.Member{}
-	}
-	for _, n := range site.Reachable() {
-		members[n.Name] = provision.Member{MachineID: site.Machines[n.Name].MachineID, Address: n.Address.String()}
-	}
 	return core.ConfigMap(provision.Record, provision.Namespace).
 		WithData(map[string]string{
 			provision.RecordCluster:  indented(site.Resolved),
-			provision.RecordMembers:  indented(members),
+			provision.RecordMembers:  indented(members(site)),
 			provision.RecordManifest: indented(publicInventory(site.Cluster)),
 		})
+}
+
+func members(site *provision.Site) map[string]provision.Member {
+	all := maps.Clone(site.Members)
+	if all == nil {
+		all = map[string]provision.Member{}
+	}
+	for _, n := range site.Reachable() {
+		all[n.Name] = provision.Member{MachineID: site.Machines[n.Name].MachineID, Address: n.Address.String()}
+	}
+	return all
 }
 
 // publicInventory is the inventory without what belongs to the person who

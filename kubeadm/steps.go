@@ -37,7 +37,7 @@ func Steps(site *provision.Site) []provision.Step {
 		provision.Directory{Base: provision.Base{Name: dirID, Node: cp.Name, After: []string{provision.NodeBase(cp.Name)}}, Path: dir, Mode: 0o700},
 		initialised{Base: provision.Base{Name: initID, Node: cp.Name, After: []string{imagesID(cp.Name), dirID}}, site: site},
 		provision.WaitFor{
-			Base: provision.Base{Name: provision.ClusterAPI, After: []string{initID}},
+			Base: provision.Base{Name: provision.ClusterAPI, After: []string{cp.Name + "/kubeadm/kubelet"}},
 			Key:  "the API server answers", Bound: apiBound, Queries: []provision.Query{kubeSystem},
 			Missing: func(f provision.Facts) string {
 				if !f.Known(kubeSystem) || kubeSystem.In(f) == nil {
@@ -56,6 +56,8 @@ func Steps(site *provision.Site) []provision.Step {
 	}
 	apply(provision.NamespaceReady, kube.Object(core.Namespace(provision.Namespace)), provision.ClusterAPI)
 	apply("cluster/record", kube.Object(record(site)), provision.NamespaceReady)
+	steps = append(steps, provision.File{Base: provision.Base{Name: cp.Name + "/kubeadm/record", Node: cp.Name, After: []string{"cluster/record"}},
+		Path: provision.RecordCopyFile, Mode: 0o600, Content: []byte(indented(provision.RecordCopy{Cluster: site.Resolved, Members: members(site)}))})
 	// The namespace comes first, and the daemon when all it reads is there.
 	objects := flannel(site)
 	var network []string
@@ -82,14 +84,18 @@ func Steps(site *provision.Site) []provision.Step {
 	// Nodes.
 	for _, n := range site.Reachable() {
 		steps = append(steps, images{provision.Base{Name: imagesID(n.Name), Node: n.Name, After: []string{provision.NodeBase(n.Name)}}, site, n})
-		member := provision.ClusterAPI
+		member, kubelet := provision.ClusterAPI, n.Name+"/kubeadm/kubelet"
 		if n.Role != inventory.ControlPlane {
 			member = n.Name + "/kubeadm/join"
 			steps = append(steps, joined{provision.Base{Name: member, Node: n.Name, After: []string{imagesID(n.Name), tokensID}}, site, n})
+			steps = append(steps, provision.Unit{Base: provision.Base{Name: kubelet, Node: n.Name, After: []string{member}}, Unit: "kubelet.service"})
+		} else {
+			// The API server is one of its pods.
+			steps = append(steps, provision.Unit{Base: provision.Base{Name: kubelet, Node: n.Name, After: []string{initID}}, Unit: "kubelet.service"})
 		}
 		labelsID := n.Name + "/kubeadm/labels"
 		apply(labelsID, labelled(site.Cluster, n), member)
-		ready := []string{labelsID, daemon}
+		ready := []string{labelsID, daemon, kubelet}
 		if n.Role == inventory.ControlPlane {
 			taintID := n.Name + "/kubeadm/taint"
 			steps = append(steps, tainted{provision.Base{Name: taintID, Node: n.Name, After: []string{member}}, n, !runsPods(site.Cluster, n)})

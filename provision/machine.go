@@ -34,12 +34,12 @@ type Machine struct {
 	ClockOffset time.Duration  // its clock minus this computer's
 	VarFree     int64          // bytes free below /var
 	NFSD        bool           // the kernel has an NFS server
-	Apparmor    bool           // enabled in the kernel
 	Identity    *Identity      // nil: not ours yet
 	Runtimes    []string       // container runtimes and kubelets found
 	Listening   []int          // TCP ports
 	Kubeadm     bool           // the control plane was initialised here, at least in part
 	Made        bool           // the same, to its end
+	Record      *RecordCopy    // on the control plane; nil where there is none
 	Joined      bool           // its kubelet belongs to a cluster
 	Unreachable []string       // "HOST:PORT" of mirrors it cannot open
 }
@@ -100,7 +100,6 @@ func surveyScript(mirrors []string, mark string) string {
 	field("prefixes", "ip -o -4 addr show | awk '{print $4}' | tr '\\n' ' '")
 	field("var-free", "df -B1 --output=avail /var | tail -n 1")
 	field("nfsd", "grep -qw nfsd /proc/filesystems && echo yes || { modprobe -n nfsd && echo yes; }")
-	field("apparmor", "cat /sys/module/apparmor/parameters/enabled")
 	field("identity", "[ -f "+IdentityFile+" ] && base64 < "+IdentityFile+" | tr -d '\\n'")
 	field("runtimes", "for p in docker.io docker-ce containerd containerd.io cri-o kubelet podman-docker; do "+
 		"case $(dpkg-query -W -f '${db:Status-Abbrev}' $p) in ?i*) echo $p;; esac; done; "+
@@ -109,6 +108,7 @@ func surveyScript(mirrors []string, mark string) string {
 		"[ -e /snap/bin/docker ] && echo docker-snap")
 	field("listening", "ss -Hltn | awk '{n=split($4,a,\":\"); print a[n]}' | sort -un | tr '\\n' ' '")
 	field("kubeadm", "[ -f /etc/kubernetes/admin.conf ] && echo yes")
+	field("record", "[ -f "+RecordCopyFile+" ] && base64 < "+RecordCopyFile+" | tr -d '\\n'")
 	field("made", "[ \"$(cat "+InitState+")\" = done ] && echo yes")
 	field("joined", "[ -f /etc/kubernetes/kubelet.conf ] && echo yes")
 	for _, m := range mirrors {
@@ -200,18 +200,12 @@ func parseSurvey(out, mark string, sent, came time.Time) (Machine, error) {
 			m.VarFree = num(k, v)
 		case "nfsd":
 			m.NFSD = v == "yes"
-		case "apparmor":
-			m.Apparmor = v == "Y"
 		case "identity":
 			if v == "" {
 				break
 			}
-			b, err := base64.StdEncoding.DecodeString(v)
 			var id Identity
-			if err == nil {
-				err = json.Unmarshal(b, &id)
-			}
-			if err != nil {
+			if err := decodeField(v, &id); err != nil {
 				return m, fmt.Errorf("%s is damaged: %w; look at it, and remove it only if this machine belongs to no cluster", IdentityFile, err)
 			}
 			m.Identity = &id
@@ -223,6 +217,14 @@ func parseSurvey(out, mark string, sent, came time.Time) (Machine, error) {
 			}
 		case "kubeadm":
 			m.Kubeadm = v == "yes"
+		case "record":
+			if v == "" {
+				break
+			}
+			m.Record = new(RecordCopy)
+			if err := decodeField(v, m.Record); err != nil {
+				return m, fmt.Errorf("%s is damaged: %w; remove it, nucspark up writes it anew", RecordCopyFile, err)
+			}
 		case "made":
 			m.Made = v == "yes"
 		case "joined":
@@ -255,6 +257,15 @@ func clockOffset(sent, came, begin, end time.Time) time.Duration {
 		return most
 	}
 	return 0
+}
+
+// decodeField reads JSON that the survey carried in base64.
+func decodeField(text string, v any) error {
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
 }
 
 // limits below which a machine is refused. kubeadm's own preflight asks for

@@ -228,6 +228,12 @@ func TestResolveWithoutAPI(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "nuc01") || !strings.Contains(err.Error(), "journalctl") {
 		t.Errorf("made: %v", err)
 	}
+	one.Record = &RecordCopy{Cluster: Resolved{UID: "u", Kubernetes: "1.36.1", Replication: 3}, Members: map[string]Member{"nuc09": {}}}
+	machines["nuc01"] = one
+	r, members, err := f.resolve(context.Background(), machines)
+	if err != nil || r.Kubernetes != "1.36.1" || r.Replication != 3 || len(members) != 1 {
+		t.Errorf("made, with a copy of the record: %+v, %v, %v", r, members, err)
+	}
 }
 
 // silent is a control plane without its credentials, whose API nobody can ask.

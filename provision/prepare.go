@@ -27,6 +27,16 @@ type Member struct {
 	Address   string `json:"address"`
 }
 
+// RecordCopyFile is a copy of the record on the control plane, for the time
+// when the API server does not answer and must be put right.
+const RecordCopyFile = StateDir + "/record.json"
+
+// RecordCopy is its content.
+type RecordCopy struct {
+	Cluster Resolved          `json:"cluster"`
+	Members map[string]Member `json:"members"`
+}
+
 // patches are the newest patch releases that this nucspark was made for.
 var patches = map[string]string{"1.34": "1.34.4", "1.35": "1.35.4", "1.36": "1.36.3"}
 
@@ -85,7 +95,11 @@ func (f *Fleet) resolve(ctx context.Context, machines map[string]Machine) (Resol
 		}
 		// Unknown is not absent: values computed anew would upgrade packages,
 		// change the replication and forget members.
-		if cp.Made && !facts.Known(recordQuery) {
+		switch {
+		case !cp.Made || facts.Known(recordQuery):
+		case cp.Record != nil:
+			r, members = cp.Record.Cluster, cp.Record.Members
+		default:
 			return r, nil, fmt.Errorf("the cluster on %s was made, but its API server does not answer and what was fixed at the first up cannot be read; nothing was changed; "+
 				"if %[1]s has just started, run again in a minute, else journalctl -u kubelet -u containerd there says why", c.ControlPlane().Name)
 		}
