@@ -239,6 +239,13 @@ func sources(args []string, recursive bool) ([]local, error) {
 			return nil, err
 		}
 	}
+	from := map[string]string{}
+	for _, f := range files {
+		if other, twice := from[f.below]; twice {
+			return nil, &usageError{fmt.Errorf("%s and %s would become the same file; put them one after the other", other, f.local)}
+		}
+		from[f.below] = f.local
+	}
 	return files, nil
 }
 

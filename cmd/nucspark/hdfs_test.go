@@ -66,6 +66,13 @@ func TestSources(t *testing.T) {
 			t.Errorf("%v: error is %v, want %q", args, err, what)
 		}
 	}
+	twin := filepath.Join(dir, "a")
+	if err := os.WriteFile(twin, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sources([]string{filepath.Join(logs, "a"), twin}, false); err == nil || !strings.Contains(err.Error(), "the same file") {
+		t.Errorf("two files of one name: %v", err)
+	}
 }
 
 func TestListing(t *testing.T) {
