@@ -20,7 +20,7 @@ import (
 
 // enginePackages are what a machine needs to run a lab, by the names of
 // Debian and Ubuntu.
-var enginePackages = []string{"docker.io", "containerd", "runc", "iptables", "iproute2", "mmdebstrap"}
+var enginePackages = []string{"docker.io", "containerd", "runc", "iptables", "iproute2"} // mirror.BuildPackages has mmdebstrap
 
 // EngineError says why no container engine can be used and how to get one.
 type EngineError struct {
