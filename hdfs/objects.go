@@ -6,7 +6,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	apps "k8s.io/client-go/applyconfigurations/apps/v1"
 	core "k8s.io/client-go/applyconfigurations/core/v1"
@@ -100,7 +99,7 @@ func (r role) template() *core.PodTemplateSpecApplyConfiguration {
 	container := core.Container().WithName(r.name).WithImage(r.image).WithImagePullPolicy(corev1.PullIfNotPresent).
 		WithCommand(r.command...).
 		WithEnv(r.env...).
-		WithResources(resources(r.size)).
+		WithResources(provision.Resources(r.size)).
 		WithSecurityContext(core.SecurityContext().WithAllowPrivilegeEscalation(false).WithReadOnlyRootFilesystem(true).
 			WithCapabilities(core.Capabilities().WithDrop("ALL"))).
 		WithStartupProbe(r.startup).WithReadinessProbe(r.readiness).WithLivenessProbe(r.liveness).
@@ -140,24 +139,12 @@ func (r role) template() *core.PodTemplateSpecApplyConfiguration {
 		WithSpec(pod.WithContainers(container))
 }
 
-func resources(r inventory.Resources) *core.ResourceRequirementsApplyConfiguration {
-	list := func(a inventory.Amount) corev1.ResourceList {
-		l := corev1.ResourceList{}
-		if a.CPU > 0 {
-			l[corev1.ResourceCPU] = *resource.NewMilliQuantity(int64(a.CPU), resource.DecimalSI)
-		}
-		if a.Memory > 0 {
-			l[corev1.ResourceMemory] = *resource.NewQuantity(int64(a.Memory), resource.BinarySI)
-		}
-		return l
-	}
-	return core.ResourceRequirements().WithRequests(list(r.Requests)).WithLimits(list(r.Limits))
-}
-
 // single is a StatefulSet of one pod, tied to a machine by its selector.
 func (r role) single() any {
 	return apps.StatefulSet(r.name, provision.Namespace).WithLabels(labels(r.name)).WithSpec(apps.StatefulSetSpec().
 		WithReplicas(1).WithServiceName(r.name).
+		// Else a pod that never became ready would keep its successor away.
+		WithPodManagementPolicy(appsv1.ParallelPodManagement).
 		WithSelector(meta.LabelSelector().WithMatchLabels(map[string]string{"app.kubernetes.io/name": r.name})).
 		WithUpdateStrategy(apps.StatefulSetUpdateStrategy().WithType(appsv1.RollingUpdateStatefulSetStrategyType)).
 		WithTemplate(r.template()))

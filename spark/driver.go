@@ -127,7 +127,7 @@ func driverPod(c *inventory.Cluster, a Application, d *Driver, at map[string]str
 				core.ObjectFieldSelector().WithAPIVersion("v1").WithFieldPath("status.podIP"))),
 			env("NUCSPARK_LOG_LEVEL", level)).
 		WithEnv(commonEnv()...).
-		WithResources(resources(inventory.Resources{
+		WithResources(provision.Resources(inventory.Resources{
 			// Without a limit of CPUs: it would only slow down the start.
 			Requests: inventory.Amount{CPU: inventory.MilliCPU(250 * c.Spark.Driver.Cores), Memory: heap + inventory.JVMOverhead(heap)},
 			// A Python driver holds its own data beside the heap; Spark reckons

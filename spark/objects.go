@@ -116,7 +116,7 @@ func (d daemon) template() *core.PodTemplateSpecApplyConfiguration {
 			env("SPARK_DAEMON_JAVA_OPTS", "-XX:+ExitOnOutOfMemoryError -XX:-UsePerfData -Dsun.net.inetaddr.ttl=5")).
 		WithEnv(commonEnv()...).
 		WithEnv(d.env...).
-		WithResources(resources(d.size)).
+		WithResources(provision.Resources(d.size)).
 		WithSecurityContext(containerSecurity()).
 		WithStartupProbe(probe(2, 120).WithTCPSocket(core.TCPSocketAction().WithPort(intstr.FromInt32(d.port)))).
 		WithReadinessProbe(probe(10, 3).WithHTTPGet(page)).
@@ -191,20 +191,6 @@ func secretVolumeMount() *core.VolumeMountApplyConfiguration {
 // secretVolume is readable for the group of the pod, which is Spark's.
 func secretVolume() *core.VolumeApplyConfiguration {
 	return core.Volume().WithName("secret").WithSecret(core.SecretVolumeSource().WithSecretName(secretName).WithDefaultMode(0o440))
-}
-
-func resources(r inventory.Resources) *core.ResourceRequirementsApplyConfiguration {
-	list := func(a inventory.Amount) corev1.ResourceList {
-		l := corev1.ResourceList{}
-		if a.CPU > 0 {
-			l[corev1.ResourceCPU] = *resource.NewMilliQuantity(int64(a.CPU), resource.DecimalSI)
-		}
-		if a.Memory > 0 {
-			l[corev1.ResourceMemory] = *resource.NewQuantity(int64(a.Memory), resource.BinarySI)
-		}
-		return l
-	}
-	return core.ResourceRequirements().WithRequests(list(r.Requests)).WithLimits(list(r.Limits))
 }
 
 // single is a StatefulSet of one pod on the control-plane machine.
