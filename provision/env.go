@@ -88,14 +88,7 @@ func (n *Node) RunSecret(ctx context.Context, script string) (host.Result, error
 // Change runs a script as root that changes one thing, between an intent and a
 // done line of the ledger.
 func (n *Node) Change(ctx context.Context, e Entry, script string) error {
-	done, err := n.Begin(ctx, e)
-	if err != nil {
-		return err
-	}
-	if _, err := n.Run(ctx, script); err != nil {
-		return err
-	}
-	return done(ctx)
+	return n.ChangeQuietly(ctx, e, script, 0) // 0: the connection's own idle limit
 }
 
 // ChangeQuietly is Change for a script that prints nothing while it works,
@@ -116,17 +109,22 @@ func (n *Node) ChangeQuietly(ctx context.Context, e Entry, script string, bound 
 // more than one script touches. The returned function writes that they are
 // done.
 func (n *Node) Begin(ctx context.Context, entries ...Entry) (done func(context.Context) error, err error) {
-	mark := func(ctx context.Context, p Phase) error {
+	return n.begin(ctx, "", entries...)
+}
+
+// begin is Begin; when keep names a file, its body is kept with the intent.
+func (n *Node) begin(ctx context.Context, keep string, entries ...Entry) (done func(context.Context) error, err error) {
+	mark := func(ctx context.Context, p Phase, keep string) error {
 		for i := range entries {
 			e := &entries[i]
 			e.V, e.Run, e.Step, e.Time, e.Phase = LedgerVersion, n.env.run.id, n.env.step.ID(), time.Now().UTC(), p
 		}
-		return n.append(ctx, "", entries...)
+		return n.append(ctx, keep, entries...)
 	}
-	if err := mark(ctx, Intent); err != nil {
+	if err := mark(ctx, Intent, keep); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) error { return mark(ctx, Done) }, nil
+	return func(ctx context.Context) error { return mark(ctx, Done, "") }, nil
 }
 
 // Written is a file to be written.
@@ -147,38 +145,34 @@ func (n *Node) WriteFile(ctx context.Context, w Written) error {
 	if w.Sensitive {
 		after = n.env.run.saltedHash(w.Content)
 	}
-	e := Entry{V: LedgerVersion, Run: n.env.run.id, Step: n.env.step.ID(), Time: time.Now().UTC(),
-		Phase: Intent, Kind: "file", Key: w.Path, Before: fileBefore(w.Before, w.Sensitive), After: after}
 	keep := ""
 	if w.Before.Exists && !w.Sensitive {
 		keep = w.Path
 	}
-	if err := n.append(ctx, keep, e); err != nil {
+	done, err := n.begin(ctx, keep, Entry{Kind: "file", Key: w.Path, Before: fileBefore(w.Before, w.Sensitive), After: after})
+	if err != nil {
 		return err
 	}
 	if err := n.remote.WriteFile(ctx, w.Path, w.Content, w.Mode, w.Owner, w.Group); err != nil {
 		return err
 	}
-	e.Phase, e.Time = Done, time.Now().UTC()
-	return n.append(ctx, "", e)
+	return done(ctx)
 }
 
 // RemoveFile removes a file and keeps its body beside the ledger.
 func (n *Node) RemoveFile(ctx context.Context, path string, before FileFact) error {
-	e := Entry{V: LedgerVersion, Run: n.env.run.id, Step: n.env.step.ID(), Time: time.Now().UTC(),
-		Phase: Intent, Kind: "file", Key: path, Before: fileBefore(before, false)}
 	keep := ""
 	if before.Mode.IsRegular() {
 		keep = path
 	}
-	if err := n.append(ctx, keep, e); err != nil {
+	done, err := n.begin(ctx, keep, Entry{Kind: "file", Key: path, Before: fileBefore(before, false)})
+	if err != nil {
 		return err
 	}
 	if _, err := n.Run(ctx, "rm -f -- "+Quote(path)); err != nil {
 		return err
 	}
-	e.Phase, e.Time = Done, time.Now().UTC()
-	return n.append(ctx, "", e)
+	return done(ctx)
 }
 
 // Exclusive holds the node's package manager until the returned function is

@@ -209,7 +209,6 @@ const (
 	UfwStatus        Lookup = "ufw status"
 	FirewalldState   Lookup = "firewall-cmd --state"
 	FirewalldRules   Lookup = "firewall-cmd --list-all --zone=trusted"
-	NetworkRoutes    Lookup = "ip -o route show"
 )
 
 // OutputFact is the answer.
