@@ -4,5 +4,6 @@
 //
 // The tests need the environment that make lab-test sets: NUCSPARK_LAB=1 and
 // the path of the binary in NUCSPARK. Without it they are skipped and say so.
-// NUCSPARK_LAB_KEEP=1 leaves the lab up for a look.
+// NUCSPARK_LAB_KEEP=1 leaves the lab up for a look; NUCSPARK_LAB_NAME and
+// NUCSPARK_LAB_SUBNET let it stand beside another one.
 package e2e

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -12,10 +13,12 @@ import (
 	"time"
 )
 
-const (
-	labName   = "test"
-	labSubnet = "172.31.79.0/24"
-	keepLab   = "NUCSPARK_LAB_KEEP"
+const keepLab = "NUCSPARK_LAB_KEEP"
+
+// Two people at one computer give their labs a name and a network each.
+var (
+	labName   = cmp.Or(os.Getenv("NUCSPARK_LAB_NAME"), "test")
+	labSubnet = cmp.Or(os.Getenv("NUCSPARK_LAB_SUBNET"), "172.31.79.0/24")
 )
 
 // bench is a lab and the binary that drives it.

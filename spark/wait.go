@@ -58,6 +58,7 @@ func (s *Submitter) Follow(ctx context.Context, d *Driver, out io.Writer) (code 
 		if opened {
 			dark = time.Time{}
 		}
+		long := !dark.IsZero() && time.Since(dark) > cmp.Or(s.lost, lostBound)
 		var output *outputError
 		switch {
 		case ctx.Err() != nil:
@@ -67,7 +68,7 @@ func (s *Submitter) Follow(ctx context.Context, d *Driver, out io.Writer) (code 
 		case err == nil && ended != nil:
 			s.explain(ended)
 			return ended.code, nil
-		case err != nil && ended != nil && (!passing(err) || !dark.IsZero() && time.Since(dark) > cmp.Or(s.lost, lostBound)):
+		case err != nil && ended != nil && (!passing(err) || long):
 			s.Note(fmt.Sprintf("the end of the log is missing: %v", err))
 			s.explain(ended)
 			return ended.code, nil
@@ -78,7 +79,7 @@ func (s *Submitter) Follow(ctx context.Context, d *Driver, out io.Writer) (code 
 			// The pod of a machine that is off goes on being called Running.
 			dark = time.Now()
 			s.Note(fmt.Sprintf("the log cannot be read, trying again (is the driver's machine on?): %v", err))
-		case time.Since(dark) > cmp.Or(s.lost, lostBound):
+		case long:
 			return 0, &LostError{d.Pod, err}
 		}
 		if err := s.pause(ctx); err != nil {
