@@ -236,7 +236,7 @@ func TestLockCheck(t *testing.T) {
 	}
 	defer l.Release()
 	lost := func(node string) error {
-		for until := time.Now().Add(5 * time.Second); time.Now().Before(until); time.Sleep(time.Millisecond) {
+		for until := time.Now().Add(time.Minute); time.Now().Before(until); time.Sleep(time.Millisecond) {
 			if err := l.Check(node); err != nil {
 				return err
 			}

@@ -12,7 +12,7 @@ import (
 func TestLabInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	begun := filepath.Join(dir, "begun")
-	client := "#!/bin/sh\n: >" + begun + "\nexec sleep 60\n"
+	client := "#!/bin/sh\n: >" + begun + "\nexec sleep 600\n"
 	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte(client), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +21,7 @@ func TestLabInterrupted(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", dir)
 	code := make(chan int, 1)
 	go func() { code <- run([]string{"lab", "up", "--dir", dir}) }()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -158,12 +158,8 @@ func TestUnreachable(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	mute := Options{Name: "nuc09", Address: addr, User: "u", ConnectTimeout: 300 * time.Millisecond}
-	start := time.Now()
-	_, err = Dial(t.Context(), mute) // listens, never speaks
+	_, err = Dial(t.Context(), mute) // listens, never speaks: without its bound this would not end
 	wantConnectError(t, err, true, "nuc09", addr)
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("took %v", d)
-	}
 	l.Close()
 	_, err = Dial(t.Context(), mute)
 	wantConnectError(t, err, true, "nuc09", "openssh-server")
@@ -362,18 +358,20 @@ func TestReconnect(t *testing.T) {
 
 func TestKeepalive(t *testing.T) {
 	s := newServer(t, withPassword(password))
-	h := dial(t, s, func(o *Options) { o.Keepalive = 50 * time.Millisecond })
+	h := dial(t, s, func(o *Options) { o.Keepalive = 400 * time.Millisecond })
 	started := make(chan string, 1)
 	result := make(chan error, 1)
 	go func() {
-		_, err := h.Run(t.Context(), Command{Script: "echo up; exec sleep 5", Output: func(l string) { started <- l }})
+		_, err := h.Run(t.Context(), Command{Script: "echo up; exec sleep 600", Output: func(l string) { started <- l }})
 		result <- err
 	}()
 	<-started
-	select { // a quiet connection that answers stays
+	// A quiet connection that answers stays.
+	until(t, "four keepalives are answered", func() bool { return s.keepalives.Load() >= 4 })
+	select {
 	case err := <-result:
 		t.Fatal(err)
-	case <-time.After(500 * time.Millisecond):
+	default:
 	}
 	close(s.frozen)
 	wantConnectError(t, <-result, true, "silent")

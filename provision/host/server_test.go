@@ -45,6 +45,8 @@ type server struct {
 	noise    string       // what the login shell does before each command
 	frozen   chan struct{}
 
+	keepalives atomic.Int64 // answered
+
 	logins   atomic.Int32 // attempts to authenticate with something
 	accepted atomic.Int32 // connections
 	refuse   atomic.Int32 // sessions to refuse, as if some were not gone yet
@@ -220,6 +222,9 @@ func (s *server) serve(c net.Conn) {
 	var open atomic.Int32
 	go func() {
 		for r := range reqs {
+			if r.Type == "keepalive@openssh.com" {
+				s.keepalives.Add(1)
+			}
 			r.Reply(r.Type == "keepalive@openssh.com", nil)
 		}
 	}()
@@ -431,7 +436,7 @@ func keyFiles(t *testing.T, key crypto.PrivateKey, passphrase string) (ssh.Signe
 // until polls for what another process does.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
