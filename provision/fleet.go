@@ -30,6 +30,7 @@ type Remote interface {
 type Fleet struct {
 	cluster *inventory.Cluster
 	dial    func(ctx context.Context, n *inventory.Node) (Remote, error)
+	uid     string // of the cluster, should it not be made yet: the same each time a plan is made
 
 	mu      sync.Mutex
 	remotes map[string]Remote
@@ -38,7 +39,7 @@ type Fleet struct {
 
 // NewFleet returns a fleet without connections. dial opens one.
 func NewFleet(c *inventory.Cluster, dial func(ctx context.Context, n *inventory.Node) (Remote, error)) *Fleet {
-	return &Fleet{cluster: c, dial: dial, remotes: map[string]Remote{}}
+	return &Fleet{cluster: c, dial: dial, uid: newUID(), remotes: map[string]Remote{}}
 }
 
 // Connect dials the given nodes side by side. The answer holds an error for
@@ -157,6 +158,10 @@ func (f *Fleet) Survey(ctx context.Context) (map[string]Machine, map[string]erro
 	for i := range f.cluster.Nodes {
 		nodes[i] = &f.cluster.Nodes[i]
 	}
+	return f.surveyOf(ctx, nodes)
+}
+
+func (f *Fleet) surveyOf(ctx context.Context, nodes []*inventory.Node) (map[string]Machine, map[string]error) {
 	failed := f.Connect(ctx, nodes...)
 	machines := map[string]Machine{}
 	var mu sync.Mutex

@@ -2,10 +2,14 @@ package provision
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -295,3 +299,80 @@ func TestClockOffset(t *testing.T) {
 		}
 	}
 }
+
+// Under the lock everything is asked anew: what another run recorded in
+// between counts, what belongs to nobody yet keeps the UID that was shown, and
+// a machine that answers only now is not worked on, for nobody locked it.
+func TestPrepareAgain(t *testing.T) {
+	c, _ := two()
+	c.Kubernetes = "1.36"
+	one, other := newAnswering("m1"), newAnswering("m2")
+	off := true
+	f := NewFleet(c, func(_ context.Context, n *inventory.Node) (Remote, error) {
+		switch {
+		case n.Name == "nuc01":
+			return one, nil
+		case off:
+			return nil, &host.ConnectError{Node: n.Name, Op: "dial", Err: errors.New("no route to host"), Transient: true}
+		}
+		return other, nil
+	})
+	every := func(string, string, string) error { return nil }
+	first, failed, err := f.Prepare(context.Background(), every)
+	if err != nil {
+		t.Fatal(err)
+	}
+	off = false
+	again, left, err := f.PrepareAgain(context.Background(), first, failed, every)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Resolved != first.Resolved || again.Resolved.UID == "" {
+		t.Errorf("resolved %+v, then %+v", first.Resolved, again.Resolved)
+	}
+	if left["nuc02"] == nil || len(again.Reachable()) != 1 {
+		t.Errorf("failed %v, reachable %v: nuc02 is not locked", left, again.Reachable())
+	}
+
+	identity, _ := json.Marshal(Identity{Cluster: "nucs", UID: "theirs", Node: "nuc01", MachineID: "m1"})
+	record, _ := json.Marshal(RecordCopy{Cluster: Resolved{UID: "theirs", Kubernetes: "1.36.1", Replication: 3},
+		Members: map[string]Member{"nuc01": {MachineID: "m1", Address: "192.168.1.11"}, "nuc09": {MachineID: "m9", Address: "192.168.1.19"}}})
+	one.fields["identity"], one.fields["record"] = base64.StdEncoding.EncodeToString(identity), base64.StdEncoding.EncodeToString(record)
+	one.fields["kubeadm"], one.fields["made"] = "yes", "yes"
+	again, _, err = f.PrepareAgain(context.Background(), first, failed, every)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Resolved.UID != "theirs" || again.Resolved.Kubernetes != "1.36.1" || again.Members["nuc09"].MachineID != "m9" {
+		t.Errorf("another run made the cluster, but this one has %+v, members %v", again.Resolved, again.Members)
+	}
+	one.fields["identity"] = base64.StdEncoding.EncodeToString([]byte(`{"cluster":"other","uid":"u","node":"nuc01","machine_id":"m1"}`))
+	var refused *RefusedError
+	if _, _, err = f.PrepareAgain(context.Background(), first, failed, every); !errors.As(err, &refused) {
+		t.Errorf("another cluster took the machine: %v", err)
+	}
+}
+
+// answering is a machine whose survey says what the test wants. It has no
+// credentials of the API.
+type answering struct {
+	silent
+	fields map[string]string
+}
+
+func newAnswering(machineID string) *answering {
+	return &answering{fields: map[string]string{"machine-id": machineID, "ID": "ubuntu", "VERSION_ID": "24.04", "arch": "amd64", "cpus": "4",
+		"memory": fmt.Sprint(int64(16) << 30), "systemd": "yes", "var-free": fmt.Sprint(int64(100) << 30), "end": ""}}
+}
+
+func (r *answering) Run(_ context.Context, c host.Command) (host.Result, error) {
+	mark := regexp.MustCompile(`nucspark-[0-9a-f]{32}`).FindString(c.Script)
+	now := fmt.Sprint(time.Now().UnixNano())
+	out := fmt.Sprintf("%s:clock=%s\n%[1]s:clock-end=%[2]s\n", mark, now)
+	for k, v := range r.fields {
+		out += fmt.Sprintf("%s:%s=%s\n", mark, k, v)
+	}
+	return host.Result{Stdout: out}, nil
+}
+
+func (*answering) Close() error { return nil }

@@ -45,6 +45,22 @@ var patches = map[string]string{"1.34": "1.34.4", "1.35": "1.35.4", "1.36": "1.3
 // holds the nodes that cannot be worked on now, and why; the others can.
 func (f *Fleet) Prepare(ctx context.Context, supported func(os, version, arch string) error) (*Site, map[string]error, error) {
 	machines, failed := f.Survey(ctx)
+	return f.prepare(ctx, machines, failed, supported)
+}
+
+// PrepareAgain is Prepare for the nodes of a site, to be asked once they are
+// locked: another run may have ended since, and have added a member or made
+// the cluster. A node that answered neither then nor now stays left out, and
+// so does one that answers only now, for it is not locked.
+func (f *Fleet) PrepareAgain(ctx context.Context, site *Site, failed map[string]error, supported func(os, version, arch string) error) (*Site, map[string]error, error) {
+	machines, lost := f.surveyOf(ctx, site.Reachable())
+	for _, n := range site.Missing() {
+		lost[n.Name] = failed[n.Name]
+	}
+	return f.prepare(ctx, machines, lost, supported)
+}
+
+func (f *Fleet) prepare(ctx context.Context, machines map[string]Machine, failed map[string]error, supported func(os, version, arch string) error) (*Site, map[string]error, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
@@ -114,7 +130,7 @@ func (f *Fleet) resolve(ctx context.Context, machines map[string]Machine) (Resol
 		}
 	}
 	if r.UID == "" {
-		r.UID = newUID()
+		r.UID = f.uid
 	}
 	version, err := kubernetesVersion(c.Kubernetes, r.Kubernetes)
 	if err != nil {

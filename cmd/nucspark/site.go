@@ -42,6 +42,16 @@ func (a *App) survey(ctx context.Context) (*surveyed, error) {
 	return &surveyed{cluster: c, fleet: fleet, site: site, failed: failed}, nil
 }
 
+// again surveys once more the machines that were locked meanwhile. What
+// somebody has to put right first ends the run.
+func (s *surveyed) again(ctx context.Context) (*surveyed, error) {
+	site, failed, err := s.fleet.PrepareAgain(ctx, s.site, s.failed, ubuntu.Supported)
+	if err != nil {
+		return nil, err
+	}
+	return &surveyed{cluster: s.cluster, fleet: s.fleet, site: site, failed: failed}, nil
+}
+
 // plan compares the machines with the inventory.
 func (s *surveyed) plan(ctx context.Context) (*provision.Plan, error) {
 	var steps []provision.Step

@@ -97,8 +97,8 @@ func up(ctx context.Context, app *App, yes bool, mode tui.Mode) error {
 }
 
 // carryOut runs a plan under the lock of every node, with progress and a
-// summary. It plans once more under the lock: another run may have ended while
-// somebody read the plan, and then they agreed to something else.
+// summary. It looks and plans once more under the lock: another run may have
+// ended while somebody read the plan, and then they agreed to something else.
 func carryOut(ctx context.Context, app *App, s *surveyed, agreed *provision.Plan, yes bool, mode tui.Mode) error {
 	// Until here nothing was changed, and Ctrl-C just ends the process.
 	ctx, cancel := context.WithCancel(ctx)
@@ -116,6 +116,9 @@ func carryOut(ctx context.Context, app *App, s *surveyed, agreed *provision.Plan
 		return err
 	}
 	defer lock.Release()
+	if s, err = s.again(ctx); err != nil {
+		return err
+	}
 	p, err := s.plan(ctx)
 	if err != nil {
 		return err
