@@ -106,8 +106,9 @@ func TestLab(t *testing.T) {
 	if got := shell("cat /etc/machine-id"); got != id {
 		t.Error("up replaced a machine that was whole")
 	}
-	// What does not answer is replaced, under the same host key.
-	shell("rm ~/.ssh/authorized_keys")
+	// What does not start is replaced, under the same host key.
+	shell(`printf '%s\n' "three 'odd' words" | sudo -S -p '' rm /sbin/init`)
+	must(Kill(ctx, o, node.Name))
 	must(Up(ctx, o))
 	shell = dialNode(t, full, node)
 	if got := shell("ls /data"); got != "" {
