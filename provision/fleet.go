@@ -151,34 +151,33 @@ func (f *Fleet) forgetKube() {
 	}
 }
 
-// Survey connects to every node and asks what it is. It returns the machines
-// that answered and an error for each that did not.
+// Survey connects to every node and asks what it is, all side by side. It
+// returns the machines that answered and an error for each that did not.
 func (f *Fleet) Survey(ctx context.Context) (map[string]Machine, map[string]error) {
-	nodes := make([]*inventory.Node, len(f.cluster.Nodes))
-	for i := range f.cluster.Nodes {
-		nodes[i] = &f.cluster.Nodes[i]
-	}
-	return f.surveyOf(ctx, nodes)
+	return f.survey(ctx, f.cluster.Nodes, func(string) {})
 }
 
-func (f *Fleet) surveyOf(ctx context.Context, nodes []*inventory.Node) (map[string]Machine, map[string]error) {
-	failed := f.Connect(ctx, nodes...)
-	machines := map[string]Machine{}
+// survey also calls connected, when a node's connection stands.
+func (f *Fleet) survey(ctx context.Context, nodes []inventory.Node, connected func(node string)) (map[string]Machine, map[string]error) {
+	machines, failed := map[string]Machine{}, map[string]error{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, n := range nodes {
-		r := f.remote(n.Name)
-		if r == nil {
-			continue
-		}
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			m, err := survey(ctx, r, f.cluster)
+			r, err := f.Remote(ctx, n.Name)
+			var m Machine
+			if err == nil {
+				connected(n.Name)
+				if m, err = survey(ctx, r, f.cluster); err != nil {
+					err = fmt.Errorf("%s: %w", n.Name, err)
+				}
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				failed[n.Name] = fmt.Errorf("%s: %w", n.Name, err)
+				failed[n.Name] = err
 				return
 			}
 			machines[n.Name] = m
@@ -201,8 +200,12 @@ func survey(ctx context.Context, r Remote, c *inventory.Cluster) (Machine, error
 // Read asks queries of nodes and cluster, each node once.
 func (f *Fleet) Read(ctx context.Context, queries []Query) (Facts, error) {
 	byNode := map[string][]Query{}
+	asked := map[string]bool{}
 	for _, q := range queries {
-		byNode[q.On()] = append(byNode[q.On()], q)
+		if key := q.Key(); !asked[key] {
+			asked[key] = true
+			byNode[q.On()] = append(byNode[q.On()], q)
+		}
 	}
 	facts := Facts{answers: map[string]any{}}
 	var mu sync.Mutex
@@ -265,6 +268,7 @@ func (f *Fleet) readCluster(ctx context.Context, queries []Query) (map[string]an
 	if err != nil {
 		return nil, err
 	}
+	api := newReader(ctx, k, queries)
 	var mu sync.Mutex
 	var first error
 	var wg sync.WaitGroup
@@ -274,7 +278,7 @@ func (f *Fleet) readCluster(ctx context.Context, queries []Query) (map[string]an
 		slots <- struct{}{}
 		go func() {
 			defer func() { <-slots; wg.Done() }()
-			v, err := ask(ctx, k, q)
+			v, err := api.ask(ctx, q)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -288,44 +292,6 @@ func (f *Fleet) readCluster(ctx context.Context, queries []Query) (map[string]an
 	}
 	wg.Wait()
 	return a, first
-}
-
-func ask(ctx context.Context, k *kube.Client, q Query) (any, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	switch q := q.(type) {
-	case ObjectQuery:
-		meta, _ := q.Object["metadata"].(map[string]any)
-		text := func(v any) string { s, _ := v.(string); return s }
-		live, err := k.Get(ctx, text(q.Object["apiVersion"]), text(q.Object["kind"]), text(meta["namespace"]), text(meta["name"]))
-		if err != nil || live == nil {
-			return ObjectFact{}, err
-		}
-		would, err := k.DryRun(ctx, q.Object)
-		if err != nil {
-			return nil, err
-		}
-		return ObjectFact{Exists: true, Live: live, Would: would}, nil
-	case LiveQuery:
-		live, err := k.Get(ctx, q.APIVersion, q.Kind, q.Namespace, q.Name)
-		if err != nil {
-			return nil, err
-		}
-		return Object(live), nil
-	case ListQuery:
-		items, err := k.List(ctx, q.APIVersion, q.Kind, q.Namespace, q.Selector)
-		if err != nil {
-			return nil, err
-		}
-		return items, nil
-	case PageQuery:
-		status, body, err := k.Page(ctx, q.Namespace, q.Pod, q.Port, q.Path)
-		if err != nil {
-			return PageFact{Err: err.Error()}, nil
-		}
-		return PageFact{Status: status, Body: body}, nil
-	}
-	panic(fmt.Sprintf("%T is no query of the cluster", q))
 }
 
 // newMark is a line start that remote output cannot hold by chance or by will.

@@ -96,14 +96,15 @@ func surveyScript(mirrors []string, mark string) string {
 	field("memory", `awk '/^MemTotal:/ {printf "%.0f", $2*1024}' /proc/meminfo`) // mawk prints large numbers as floats
 	field("cgroup", "stat -fc %T /sys/fs/cgroup")
 	field("systemd", "[ -d /run/systemd/system ] && echo yes")
-	field("cloud-init", "command -v cloud-init >/dev/null && cloud-init status | sed -n 's/^status: //p'")
+	// Its last stage writes the result (https://docs.cloud-init.io, "status");
+	// the command takes a Python's start to say so.
+	field("cloud-init", "command -v cloud-init >/dev/null && { [ -e /run/cloud-init/result.json ] && echo done || cloud-init status | sed -n 's/^status: //p'; }")
 	field("prefixes", "ip -o -4 addr show | awk '{print $4}' | tr '\\n' ' '")
 	field("var-free", "df -B1 --output=avail /var | tail -n 1")
 	field("nfsd", "grep -qw nfsd /proc/filesystems && echo yes || { modprobe -n nfsd && echo yes; }")
 	field("identity", "[ -f "+IdentityFile+" ] && base64 < "+IdentityFile+" | tr -d '\\n'")
-	field("runtimes", "for p in docker.io docker-ce containerd containerd.io cri-o kubelet podman-docker; do "+
-		"case $(dpkg-query -W -f '${db:Status-Abbrev}' $p) in ?i*) echo $p;; esac; done; "+
-		"for x in k3s k0s rke2 microk8s.kubectl; do for d in /usr/local/bin /usr/bin /snap/bin; do [ -e $d/$x ] && echo $x; done; done | sort -u | tr '\\n' ' '; "+
+	field("runtimes", "{ dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' docker.io docker-ce containerd containerd.io cri-o kubelet podman-docker | sed -n 's/^.i[^ ]*  *//p'; "+
+		"for x in k3s k0s rke2 microk8s.kubectl; do for d in /usr/local/bin /usr/bin /snap/bin; do [ -e $d/$x ] && echo $x; done; done; } | sort -u | tr '\\n' ' '; "+
 		// Ubuntu's installer offers it. It drops what is forwarded, pods' packets too.
 		"[ -e /snap/bin/docker ] && echo docker-snap")
 	field("listening", "ss -Hltn | awk '{n=split($4,a,\":\"); print a[n]}' | sort -un | tr '\\n' ' '")

@@ -220,21 +220,23 @@ func TestResolveWithoutAPI(t *testing.T) {
 	c, machines := two()
 	c.Kubernetes = "1.36"
 	f := NewFleet(c, func(context.Context, *inventory.Node) (Remote, error) { return silent{newLocal(t)}, nil })
+	facts, err := f.Read(context.Background(), []Query{recordQuery})
+	record := recordRead{facts, err}
 	one := machines["nuc01"]
 	one.Kubeadm = true
 	machines["nuc01"] = one
-	if r, _, err := f.resolve(context.Background(), machines); err != nil || r.Kubernetes != "1.36.3" {
+	if r, _, err := f.resolve(machines, record); err != nil || r.Kubernetes != "1.36.3" {
 		t.Errorf("interrupted: %+v, %v", r, err)
 	}
 	one.Made = true
 	machines["nuc01"] = one
-	_, _, err := f.resolve(context.Background(), machines)
+	_, _, err = f.resolve(machines, record)
 	if err == nil || !strings.Contains(err.Error(), "nuc01") || !strings.Contains(err.Error(), "journalctl") {
 		t.Errorf("made: %v", err)
 	}
 	one.Record = &RecordCopy{Cluster: Resolved{UID: "u", Kubernetes: "1.36.1", Replication: 3}, Members: map[string]Member{"nuc09": {}}}
 	machines["nuc01"] = one
-	r, members, err := f.resolve(context.Background(), machines)
+	r, members, err := f.resolve(machines, record)
 	if err != nil || r.Kubernetes != "1.36.1" || r.Replication != 3 || len(members) != 1 {
 		t.Errorf("made, with a copy of the record: %+v, %v, %v", r, members, err)
 	}

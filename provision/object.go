@@ -19,10 +19,7 @@ type KubeObject struct {
 
 func (s KubeObject) query() Query {
 	if s.IfAbsent {
-		meta, _ := s.Object["metadata"].(map[string]any)
-		str := func(m map[string]any, k string) string { v, _ := m[k].(string); return v }
-		return LiveQuery{APIVersion: str(s.Object, "apiVersion"), Kind: str(s.Object, "kind"),
-			Namespace: str(meta, "namespace"), Name: str(meta, "name")}
+		return liveQuery(s.Object)
 	}
 	return ObjectQuery{Object: s.Object}
 }

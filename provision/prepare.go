@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"nucspark.io/nucspark/inventory"
@@ -44,8 +45,7 @@ var patches = map[string]string{"1.34": "1.34.4", "1.35": "1.35.4", "1.36": "1.3
 // changes nothing. A [RefusedError] says what must be put right first. The map
 // holds the nodes that cannot be worked on now, and why; the others can.
 func (f *Fleet) Prepare(ctx context.Context, supported func(os, version, arch string) error) (*Site, map[string]error, error) {
-	machines, failed := f.Survey(ctx)
-	return f.prepare(ctx, machines, failed, supported)
+	return f.prepare(ctx, f.cluster.Nodes, map[string]error{}, supported)
 }
 
 // PrepareAgain is Prepare for the nodes of a site, to be asked once they are
@@ -53,14 +53,32 @@ func (f *Fleet) Prepare(ctx context.Context, supported func(os, version, arch st
 // the cluster. A node that answered neither then nor now stays left out, and
 // so does one that answers only now, for it is not locked.
 func (f *Fleet) PrepareAgain(ctx context.Context, site *Site, failed map[string]error, supported func(os, version, arch string) error) (*Site, map[string]error, error) {
-	machines, lost := f.surveyOf(ctx, site.Reachable())
-	for _, n := range site.Missing() {
-		lost[n.Name] = failed[n.Name]
+	var nodes []inventory.Node
+	for _, n := range site.Reachable() {
+		nodes = append(nodes, *n)
 	}
-	return f.prepare(ctx, machines, lost, supported)
+	missing := map[string]error{}
+	for _, n := range site.Missing() {
+		missing[n.Name] = failed[n.Name]
+	}
+	return f.prepare(ctx, nodes, missing, supported)
 }
 
-func (f *Fleet) prepare(ctx context.Context, machines map[string]Machine, failed map[string]error, supported func(os, version, arch string) error) (*Site, map[string]error, error) {
+// prepare surveys nodes; missing are those that did not answer before.
+func (f *Fleet) prepare(ctx context.Context, nodes []inventory.Node, missing map[string]error, supported func(os, version, arch string) error) (*Site, map[string]error, error) {
+	// The record is read while the machines are asked: where there is a
+	// cluster, it is wanted.
+	control := f.cluster.ControlPlane().Name
+	record := make(chan recordRead, 1)
+	machines, failed := f.survey(ctx, nodes, func(node string) {
+		if node == control {
+			go func() {
+				facts, err := f.Read(ctx, []Query{recordQuery})
+				record <- recordRead{facts, err}
+			}()
+		}
+	})
+	maps.Copy(failed, missing)
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
@@ -74,16 +92,21 @@ func (f *Fleet) prepare(ctx context.Context, machines map[string]Machine, failed
 	if len(reasons) > 0 {
 		return nil, failed, &RefusedError{Reasons: reasons}
 	}
-	cp := f.cluster.ControlPlane().Name
-	if err := failed[cp]; err != nil {
+	if err := failed[control]; err != nil {
 		return nil, failed, fmt.Errorf("nothing can be done without the control plane: %w", err)
 	}
 	site := &Site{Cluster: f.cluster, Machines: machines}
 	var err error
-	if site.Resolved, site.Members, err = f.resolve(ctx, machines); err != nil {
+	if site.Resolved, site.Members, err = f.resolve(machines, <-record); err != nil {
 		return nil, failed, err
 	}
 	return site, failed, nil
+}
+
+// recordRead is what the API answered about [recordQuery].
+type recordRead struct {
+	facts Facts
+	err   error
 }
 
 // isUnreachable says that a machine did not answer, which leaves the others
@@ -95,7 +118,7 @@ func isUnreachable(err error) bool {
 
 // resolve returns the values fixed at the first up, and computes those that
 // are not fixed yet.
-func (f *Fleet) resolve(ctx context.Context, machines map[string]Machine) (Resolved, map[string]Member, error) {
+func (f *Fleet) resolve(machines map[string]Machine, record recordRead) (Resolved, map[string]Member, error) {
 	c := f.cluster
 	var r Resolved
 	members := map[string]Member{}
@@ -105,9 +128,9 @@ func (f *Fleet) resolve(ctx context.Context, machines map[string]Machine) (Resol
 		}
 	}
 	if cp := machines[c.ControlPlane().Name]; cp.Kubeadm || cp.Made {
-		facts, err := f.Read(ctx, []Query{recordQuery})
-		if err != nil {
-			return r, nil, err
+		facts := record.facts
+		if record.err != nil {
+			return r, nil, record.err
 		}
 		// Unknown is not absent: values computed anew would upgrade packages,
 		// change the replication and forget members.

@@ -30,7 +30,8 @@ type App struct {
 	Out io.Writer
 	Err io.Writer
 
-	asking sync.Mutex // one question at a time
+	asking sync.Mutex                                                    // one question at a time
+	dial   func(context.Context, host.Options) (provision.Remote, error) // nil: host.Dial
 }
 
 // Load reads the inventory and shows its warnings. Its error carries the exit
@@ -57,8 +58,12 @@ func (a *App) Connect(_ context.Context, c *inventory.Cluster) (*provision.Fleet
 		}
 		known = filepath.Join(dir, "known_hosts")
 	}
+	dial := a.dial
+	if dial == nil {
+		dial = func(ctx context.Context, o host.Options) (provision.Remote, error) { return host.Dial(ctx, o) }
+	}
 	return provision.NewFleet(c, func(ctx context.Context, n *inventory.Node) (provision.Remote, error) {
-		return host.Dial(ctx, host.Options{
+		return dial(ctx, host.Options{
 			Name: n.Name, Address: net.JoinHostPort(n.Address.String(), strconv.Itoa(n.Port)),
 			User: c.SSH.User, KeyFile: c.SSH.PrivateKey, Password: c.SSH.Password, SudoPassword: c.SSH.SudoPassword,
 			HostKey: n.HostKey, KnownHosts: known, AcceptNewHostKey: a.acceptHostKey, Passphrase: a.passphrase,

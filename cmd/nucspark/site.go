@@ -52,15 +52,20 @@ func (s *surveyed) again(ctx context.Context) (*surveyed, error) {
 	return &surveyed{cluster: s.cluster, fleet: s.fleet, site: site, failed: failed}, nil
 }
 
-// plan compares the machines with the inventory.
-func (s *surveyed) plan(ctx context.Context) (*provision.Plan, error) {
+// steps are all that should be true.
+func (s *surveyed) steps() []provision.Step {
 	var steps []provision.Step
 	for _, component := range []func(*provision.Site) []provision.Step{
 		ubuntu.Steps, kubeadm.Steps, nfs.Steps, hdfs.Steps, spark.Steps,
 	} {
 		steps = append(steps, component(s.site)...)
 	}
-	return provision.MakePlan(ctx, s.fleet, steps)
+	return steps
+}
+
+// plan compares the machines with the inventory.
+func (s *surveyed) plan(ctx context.Context) (*provision.Plan, error) {
+	return provision.MakePlan(ctx, s.fleet, s.steps())
 }
 
 // unreachable is the error for the nodes that did not answer, nil if all did.
