@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,6 +57,7 @@ type apt struct {
 	n          *Node
 	env        *Env
 	until      time.Time // how long another apt or dpkg is waited for
+	names      names     // set by updateStale
 }
 
 func newApt(node, step string, n *Node, env *Env) *apt {
@@ -77,13 +79,16 @@ func (a *apt) prepare(ctx context.Context, install []string) ([]Entry, error) {
 	for {
 		res, err := a.quiet(ctx, simulate)
 		if err == nil {
-			return parseSimulation(res.Stdout), nil
+			return parseSimulation(res.Stdout), a.check(ctx, install)
 		}
 		var cmd *host.CommandError
 		if !errors.As(err, &cmd) {
 			return nil, err
 		}
 		failure := a.failure("installing "+strings.Join(install, " "), res, err)
+		if m := unknownVersion.FindStringSubmatch(res.Stdout + res.Stderr); updated && m != nil {
+			return nil, a.others(ctx, m[1], failure)
+		}
 		if updated || !unknownPackage.MatchString(res.Stdout+res.Stderr) {
 			return nil, failure
 		}
@@ -93,6 +98,17 @@ func (a *apt) prepare(ctx context.Context, install []string) ([]Entry, error) {
 		}
 		updated = true
 	}
+}
+
+// others adds to a failure which versions of a package there are.
+func (a *apt) others(ctx context.Context, name string, failure error) error {
+	var step *StepError
+	res, err := a.quiet(ctx, "apt-cache madison -- "+Quote(name)+" | awk '{ print $3 }' | sort -uV\n")
+	if err != nil || !errors.As(failure, &step) {
+		return failure
+	}
+	step.Hint += "; of " + name + " they have " + cmp.Or(strings.Join(strings.Fields(host.Clean(res.Stdout)), ", "), "no version at all")
+	return step
 }
 
 // parseSimulation reads lines like
@@ -125,14 +141,21 @@ fi
 `
 
 func (a *apt) updateStale(ctx context.Context) (updated bool, err error) {
-	res, err := a.quiet(ctx, staleScript)
+	res, err := a.quiet(ctx, staleScript+namesScript)
 	if err != nil {
 		return false, err
 	}
-	words := strings.Fields(res.Stdout)
 	own, all := false, false
-	for _, w := range words {
-		own, all = own || w == "own", all || w == "all"
+	a.names = names{}
+	for l := range strings.Lines(res.Stdout) {
+		l = strings.TrimSpace(host.Clean(l))
+		own, all = own || l == "own", all || l == "all"
+		a.names.add(l)
+	}
+	if all && len(a.names.deaf) > 0 && !a.names.heard {
+		// apt would try each list again and again, for minutes.
+		a.env.Log("going on with the package lists that are there: cannot resolve " + strings.Join(a.names.deaf, ", "))
+		all = false
 	}
 	return own && all, a.update(ctx, own, all)
 }

@@ -12,6 +12,7 @@ var (
 	lockBusy       = regexp.MustCompile(`Could not get lock|Unable to (?:acquire|lock)|is another process using it`)
 	gonePackage    = regexp.MustCompile(`Failed to fetch .*404  `)
 	unknownPackage = regexp.MustCompile(`Unable to locate package|Version '[^']*' for '[^']*' was not found|has no installation candidate`)
+	unknownVersion = regexp.MustCompile(`Version '[^']*' for '([^']*)' was not found`)
 )
 
 // aptFailures are what apt and dpkg print (LC_ALL=C), from what is surest to
@@ -79,6 +80,9 @@ func (a *apt) failure(what string, res host.Result, err error) error {
 	}
 	if m := firstError.FindStringSubmatch(out); m != nil {
 		text += strings.TrimSuffix(host.Clean(m[1]), ".")
+		if m[2] != "" {
+			text += ": " + host.Clean(m[2])
+		}
 	} else {
 		text += err.Error()
 	}
@@ -86,8 +90,8 @@ func (a *apt) failure(what string, res host.Result, err error) error {
 }
 
 // firstError is what apt and dpkg complained of first; the rest follows from
-// it.
-var firstError = regexp.MustCompile(`(?m)^(?:E|dpkg): (.+)$`)
+// it. dpkg says on a line of its own what it could not do with a package.
+var firstError = regexp.MustCompile(`(?m)^(?:E|dpkg): (.+?)(?::\n +(.+))?$`)
 
 func explainApt(out string) (means, hint string, transient bool) {
 	for _, f := range aptFailures {

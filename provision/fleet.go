@@ -170,9 +170,7 @@ func (f *Fleet) survey(ctx context.Context, nodes []inventory.Node, connected fu
 			var m Machine
 			if err == nil {
 				connected(n.Name)
-				if m, err = survey(ctx, r, f.cluster); err != nil {
-					err = fmt.Errorf("%s: %w", n.Name, err)
-				}
+				m, err = survey(ctx, n.Name, r, f.cluster)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -187,14 +185,19 @@ func (f *Fleet) survey(ctx context.Context, nodes []inventory.Node, connected fu
 	return machines, failed
 }
 
-func survey(ctx context.Context, r Remote, c *inventory.Cluster) (Machine, error) {
+// survey asks one machine. Its error names the node.
+func survey(ctx context.Context, node string, r Remote, c *inventory.Cluster) (Machine, error) {
 	mark := newMark()
 	sent := time.Now()
 	res, err := r.Run(ctx, host.Command{Script: surveyScript(mirrorAddresses(c), mark), Root: true})
 	if err != nil {
 		return Machine{}, err
 	}
-	return parseSurvey(res.Stdout, mark, sent, time.Now())
+	m, err := parseSurvey(res.Stdout, mark, sent, time.Now())
+	if err != nil {
+		return m, fmt.Errorf("%s: %w", node, err)
+	}
+	return m, nil
 }
 
 // Read asks queries of nodes and cluster, each node once.

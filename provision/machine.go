@@ -2,17 +2,20 @@ package provision
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"nucspark.io/nucspark/inventory"
+	"nucspark.io/nucspark/provision/host"
 )
 
 // Machine is what the survey found on a node, before any step is made.
@@ -32,11 +35,12 @@ type Machine struct {
 	CloudInit   string         // "running", "done", "" where there is none
 	Prefixes    []netip.Prefix // addresses of its interfaces
 	ClockOffset time.Duration  // its clock minus this computer's
-	VarFree     int64          // bytes free below /var
+	VarFree     int64          // bytes free below /var, or where images are kept if that is less
+	VarPlace    string         // the mount point that VarFree is of
 	NFSD        bool           // the kernel has an NFS server
 	Identity    *Identity      // nil: not ours yet
 	Runtimes    []string       // container runtimes and kubelets found
-	Listening   []int          // TCP ports
+	Listening   map[int]string // by TCP port, what listens there: "nginx (pid 812)", "" where the system does not tell
 	Kubeadm     bool           // the control plane was initialised here, at least in part
 	Made        bool           // the same, to its end
 	Record      *RecordCopy    // on the control plane; nil where there is none
@@ -100,14 +104,15 @@ func surveyScript(mirrors []string, mark string) string {
 	// the command takes a Python's start to say so.
 	field("cloud-init", "command -v cloud-init >/dev/null && { [ -e /run/cloud-init/result.json ] && echo done || cloud-init status | sed -n 's/^status: //p'; }")
 	field("prefixes", "ip -o -4 addr show | awk '{print $4}' | tr '\\n' ' '")
-	field("var-free", "df -B1 --output=avail /var | tail -n 1")
+	// Both may be file systems of their own.
+	field("var-free", "df -B1 --output=avail,target /var /var/lib/containerd | tail -n +2 | sort -n | head -n 1")
 	field("nfsd", "grep -qw nfsd /proc/filesystems && echo yes || { modprobe -n nfsd && echo yes; }")
 	field("identity", "[ -f "+IdentityFile+" ] && base64 < "+IdentityFile+" | tr -d '\\n'")
 	field("runtimes", "{ dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' docker.io docker-ce containerd containerd.io cri-o kubelet podman-docker | sed -n 's/^.i[^ ]*  *//p'; "+
 		"for x in k3s k0s rke2 microk8s.kubectl; do for d in /usr/local/bin /usr/bin /snap/bin; do [ -e $d/$x ] && echo $x; done; done; } | sort -u | tr '\\n' ' '; "+
 		// Ubuntu's installer offers it. It drops what is forwarded, pods' packets too.
 		"[ -e /snap/bin/docker ] && echo docker-snap")
-	field("listening", "ss -Hltn | awk '{n=split($4,a,\":\"); print a[n]}' | sort -un | tr '\\n' ' '")
+	field("listening", "ss -Hltnp | awk '$1 == \"LISTEN\" {n=split($4,a,\":\"); $1=$2=$3=$4=$5=\"\"; print a[n] $0}' | sort -un | tr '\\n' '\\t'")
 	field("kubeadm", "[ -f /etc/kubernetes/admin.conf ] && echo yes")
 	field("record", "[ -f "+RecordCopyFile+" ] && base64 < "+RecordCopyFile+" | tr -d '\\n'")
 	field("made", "[ \"$(cat "+InitState+")\" = done ] && echo yes")
@@ -160,6 +165,9 @@ func parseSurvey(out, mark string, sent, came time.Time) (Machine, error) {
 			continue
 		}
 		k, v, _ := strings.Cut(rest, "=")
+		if k != "listening" { // its tabs part one from the next
+			v = host.Clean(v)
+		}
 		switch k {
 		case "clock":
 			clock = time.Unix(0, num(k, v))
@@ -198,7 +206,8 @@ func parseSurvey(out, mark string, sent, came time.Time) (Machine, error) {
 				}
 			}
 		case "var-free":
-			m.VarFree = num(k, v)
+			free, place, _ := strings.Cut(strings.TrimSpace(v), " ")
+			m.VarFree, m.VarPlace = num(k, free), place
 		case "nfsd":
 			m.NFSD = v == "yes"
 		case "identity":
@@ -213,8 +222,10 @@ func parseSurvey(out, mark string, sent, came time.Time) (Machine, error) {
 		case "runtimes":
 			m.Runtimes = strings.Fields(v)
 		case "listening":
-			for _, p := range strings.Fields(v) {
-				m.Listening = append(m.Listening, int(num(k, p)))
+			m.Listening = map[int]string{}
+			for _, l := range strings.FieldsFunc(v, func(r rune) bool { return r == '\t' }) {
+				port, users, _ := strings.Cut(l, " ")
+				m.Listening[int(num(k, port))] = listener(users)
 			}
 		case "kubeadm":
 			m.Kubeadm = v == "yes"
@@ -244,6 +255,21 @@ func parseSurvey(out, mark string, sent, came time.Time) (Machine, error) {
 	m.ClockOffset = clockOffset(sent, came, clock, clockEnd).Round(time.Millisecond)
 	return m, bad
 }
+
+// listener reads the processes of a line of ss -p, such as
+//
+//	users:(("nginx",pid=812,fd=6),("nginx",pid=811,fd=6))
+//
+// A process may call itself anything.
+func listener(users string) string {
+	m := listenerForm.FindStringSubmatch(users)
+	if m == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s (pid %s)", host.Clean(m[1]), m[2])
+}
+
+var listenerForm = regexp.MustCompile(`\(\("(.*?)",pid=(\d+),`)
 
 // clockOffset is by how much a machine's clock surely differs from this
 // computer's: it was asked at begin, not before sent, and at end, not after
@@ -308,13 +334,14 @@ func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os,
 				n.Name, n.Address, joined(m.Prefixes))
 		}
 		if m.Memory < leastMemory {
-			refuse("%s: it has %d MiB of memory; at least %d MiB are needed", n.Name, m.Memory>>20, int64(leastMemory)>>20)
+			refuse("%s: it has %d MiB of memory; at least %d MiB are needed: add memory, or take another machine", n.Name, m.Memory>>20, int64(leastMemory)>>20)
 		}
 		if m.CPUs < 2 && n.Role == inventory.ControlPlane {
 			refuse("%s: it has one CPU; a control plane needs two", n.Name)
 		}
 		if m.VarFree < leastVarFree && m.Identity == nil {
-			refuse("%s: %d MiB are free below /var; at least %d MiB are needed", n.Name, m.VarFree>>20, int64(leastVarFree)>>20)
+			refuse("%s: %d MiB are free in %s, which holds /var or container images; at least %d MiB are needed: make room there, or give it a larger disk",
+				n.Name, m.VarFree>>20, m.VarPlace, int64(leastVarFree)>>20)
 		}
 		if m.ClockOffset > mostOffset || m.ClockOffset < -mostOffset {
 			refuse("%s: its clock differs from this computer's by %s; set it, or switch on systemd-timesyncd there and here", n.Name, m.ClockOffset.Round(time.Second))
@@ -334,8 +361,8 @@ func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os,
 					n.Name, strings.Join(m.Runtimes, ", "))
 			}
 			for _, p := range neededPorts(n) {
-				if slices.Contains(m.Listening, p) {
-					refuse("%s: port %d is in use there and is needed; stop the service that holds it (ss -ltnp shows it)", n.Name, p)
+				if who, used := m.Listening[p]; used {
+					refuse("%s: port %d is needed and in use there by %s; stop that service, or take another machine", n.Name, p, cmp.Or(who, "something that ss does not name"))
 				}
 			}
 			continue

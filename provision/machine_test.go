@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -24,14 +25,25 @@ func TestSurvey(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(l.state, "identity.json"), []byte(`{"cluster":"nucs","uid":"u","node":"nuc01","machine_id":"m"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	held, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
 	// Nothing listens on the discard port of this computer.
 	c := &inventory.Cluster{Mirror: inventory.Mirror{Apt: "http://127.0.0.1:9/", Registry: "https://127.0.0.1:9"}}
-	m, err := survey(context.Background(), l, c)
+	m, err := survey(context.Background(), "nuc01", l, c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if m.OS == "" || m.Kernel == "" || m.CPUs < 1 || m.Memory < 1<<28 || m.VarFree <= 0 {
 		t.Errorf("%+v", m)
+	}
+	if !strings.HasPrefix(m.VarPlace, "/") {
+		t.Errorf("%d bytes are free in %q", m.VarFree, m.VarPlace)
+	}
+	if port := held.Addr().(*net.TCPAddr).Port; !strings.Contains(m.Listening[port], fmt.Sprintf("(pid %d)", os.Getpid())) {
+		t.Errorf("port %d is held by %q, not by this process", port, m.Listening[port])
 	}
 	if m.ClockOffset > time.Second || m.ClockOffset < -time.Second {
 		t.Errorf("the clock of this computer is %s off itself", m.ClockOffset)
@@ -45,8 +57,25 @@ func TestSurvey(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(l.state, "identity.json"), []byte(`{"clu`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := survey(context.Background(), l, c); err == nil || !strings.Contains(err.Error(), "damaged") {
+	if _, err := survey(context.Background(), "nuc01", l, c); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("a damaged identity: %v", err)
+	}
+}
+
+// What a machine says of itself reaches messages without what would move a
+// terminal's cursor.
+func TestSurveyHostile(t *testing.T) {
+	out := "m:clock=1\nm:clock-end=1\nm:cpus=1\nm:memory=1\nm:ID=fe\x1b[2Jdora\nm:hostname=\x9b31m\xff\n" +
+		"m:var-free= 5 /va\x1b]0;x\ar\nm:listening=80    users:((\"a\x1b[1mb\",pid=7,fd=3))\t22\t\nm:end=\n"
+	m, err := parseSurvey(out, "m", time.Unix(0, 0), time.Unix(0, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.OS != "fedora" || m.VarPlace != "/var" || m.Hostname != "31m" || m.Listening[80] != "ab (pid 7)" {
+		t.Errorf("%q", []string{m.OS, m.VarPlace, m.Hostname, m.Listening[80]})
+	}
+	if who, ok := m.Listening[22]; !ok || who != "" {
+		t.Errorf("port 22: %q, %v", who, ok)
 	}
 }
 
@@ -57,7 +86,7 @@ func two() (*inventory.Cluster, map[string]Machine) {
 		{Name: "nuc02", Role: inventory.Worker, Address: netip.MustParseAddr("192.168.1.12"), NFS: &inventory.NodeNFS{Export: "/srv/nfs"}},
 	}, Network: inventory.Network{Pods: netip.MustParsePrefix("10.244.0.0/16"), Services: netip.MustParsePrefix("10.96.0.0/16")}}
 	bare := func(id string) Machine {
-		return Machine{MachineID: id, OS: "ubuntu", Version: "24.04", Arch: "amd64", CPUs: 4, Memory: 16 << 30, Systemd: true, VarFree: 100 << 30, Listening: []int{22}}
+		return Machine{MachineID: id, OS: "ubuntu", Version: "24.04", Arch: "amd64", CPUs: 4, Memory: 16 << 30, Systemd: true, VarFree: 100 << 30, Listening: map[int]string{22: "sshd (pid 1)"}}
 	}
 	return c, map[string]Machine{"nuc01": bare("m1"), "nuc02": bare("m2")}
 }
@@ -83,7 +112,7 @@ func TestCheck(t *testing.T) {
 		}, []string{"nuc02", "192.168.1.12", "192.168.1.13"}},
 		"small":   {func(_ *inventory.Cluster, _, m *Machine) { m.Memory = 1 << 30 }, []string{"nuc02", "1024 MiB of memory"}},
 		"one CPU": {func(_ *inventory.Cluster, m, _ *Machine) { m.CPUs = 1 }, []string{"nuc01", "one CPU"}},
-		"full":    {func(_ *inventory.Cluster, _, m *Machine) { m.VarFree = 1 << 30 }, []string{"nuc02", "1024 MiB are free"}},
+		"full":    {func(_ *inventory.Cluster, _, m *Machine) { m.VarFree, m.VarPlace = 1<<30, "/var/lib/containerd" }, []string{"nuc02", "1024 MiB are free in /var/lib/containerd"}},
 		"clock":   {func(_ *inventory.Cluster, _, m *Machine) { m.ClockOffset = -10 * time.Minute }, []string{"nuc02", "clock", "-10m0s"}},
 		"mirror":  {func(_ *inventory.Cluster, _, m *Machine) { m.Unreachable = []string{"10.0.0.1:80"} }, []string{"nuc02", "mirror 10.0.0.1:80"}},
 		"mirror, later": {func(_ *inventory.Cluster, _, m *Machine) {
@@ -93,9 +122,11 @@ func TestCheck(t *testing.T) {
 		"runtime is ours": {func(_ *inventory.Cluster, _, m *Machine) {
 			m.Runtimes, m.Identity = []string{"containerd.io"}, ours("nuc02", "m2")
 		}, nil},
-		"port of a worker":        {func(_ *inventory.Cluster, _, m *Machine) { m.Listening = []int{22, 2049} }, []string{"nuc02", "port 2049"}},
-		"port of another role":    {func(_ *inventory.Cluster, _, m *Machine) { m.Listening = []int{6443} }, nil},
-		"port of a control plane": {func(_ *inventory.Cluster, m, _ *Machine) { m.Listening = []int{6443} }, []string{"nuc01", "port 6443"}},
+		"port of a worker": {func(_ *inventory.Cluster, _, m *Machine) {
+			m.Listening = map[int]string{22: "", 2049: "ganesha.nfsd (pid 812)"}
+		}, []string{"nuc02", "port 2049", "ganesha.nfsd (pid 812)"}},
+		"port of another role":    {func(_ *inventory.Cluster, _, m *Machine) { m.Listening[6443] = "haproxy (pid 7)" }, nil},
+		"port of a control plane": {func(_ *inventory.Cluster, m, _ *Machine) { m.Listening = map[int]string{6443: ""} }, []string{"nuc01", "port 6443", "does not name"}},
 		"another cluster": {func(_ *inventory.Cluster, _, m *Machine) {
 			m.Identity = &Identity{Cluster: "lab", UID: "v", Node: "nuc02", MachineID: "m2"}
 		}, []string{"nuc02", `"lab"`}},

@@ -351,10 +351,16 @@ func TestPackagesFailures(t *testing.T) {
 		if strings.Contains(script, "apt-get -s") {
 			return host.Result{Stderr: "E: Version '1.36.3-*' for 'kubeadm' was not found\n"}, errAnswer
 		}
+		if strings.Contains(script, "apt-cache madison -- 'kubeadm'") {
+			return host.Result{Stdout: "1.36.2-1.1\n1.36.1-1.1\n"}, nil
+		}
 		return host.Result{}, nil
 	})
 	if err == nil || !strings.Contains(err.Error(), "no package repository of the node has it") || r.count(aptOwn) != 1 {
 		t.Errorf("%d updates, %v", r.count(aptOwn), err)
+	}
+	if err == nil || !strings.Contains(err.Error(), "of kubeadm they have 1.36.2-1.1, 1.36.1-1.1") {
+		t.Errorf("what there is instead is not told: %v", err)
 	}
 	if r.count(`"phase":"intent"`) != 0 {
 		t.Error("an install that cannot be is in the ledger")
@@ -374,6 +380,22 @@ func TestPackagesFailures(t *testing.T) {
 	})
 	if err != nil || r.count("--no-remove install -- 'kubeadm") != 2 {
 		t.Errorf("%d calls, %v", r.count("--no-remove install -- 'kubeadm"), err)
+	}
+	// Another package cannot be set up: which, and why, is in the message.
+	_, _, err = applyPackages(t, time.Minute, func(script string) (host.Result, error) {
+		switch {
+		case strings.Contains(script, "apt-get -s"):
+			return host.Result{Stdout: inst}, nil
+		case strings.Contains(script, "--no-remove install -- 'kubeadm"):
+			return host.Result{Stderr: "Setting up brokenpkg (1) ...\ndpkg: error processing package brokenpkg (--configure):\n" +
+				" installed brokenpkg package post-installation script subprocess returned error exit status 3\nErrors were encountered while processing:\n" +
+				" brokenpkg\nE: Sub-process /usr/bin/dpkg returned an error code (1)\n"}, errAnswer
+		}
+		return host.Result{}, nil
+	})
+	const half = "could not set up a package: error processing package brokenpkg (--configure): installed brokenpkg package post-installation script subprocess returned error exit status 3; the lines above"
+	if err == nil || !strings.Contains(err.Error(), half) || IsTransient(err) {
+		t.Errorf("a half-configured package:\n%v", err)
 	}
 	// The user's own list is broken: reported, and no reason to stop.
 	_, log, err := applyPackages(t, time.Minute, func(script string) (host.Result, error) {
@@ -406,5 +428,85 @@ func TestPackagesFailures(t *testing.T) {
 	var cmd *host.CommandError
 	if err == nil || !IsTransient(err) || err.Error() != down || !errors.As(err, &cmd) {
 		t.Errorf("a mirror that is down:\n%v, want\n%s", err, down)
+	}
+}
+
+// A name server that does not answer is found before apt waits for it, and
+// only where a package must come from such a host.
+func TestPackagesNames(t *testing.T) {
+	answer := func(from string) func(string) (host.Result, error) {
+		return func(script string) (host.Result, error) {
+			switch {
+			case strings.Contains(script, "fresh()"):
+				return host.Result{Stdout: "all\ndeaf deb.debian.org\nserver 192.168.1.1\n"}, nil
+			case strings.Contains(script, "apt-get -s"):
+				return host.Result{Stdout: inst}, nil
+			case strings.Contains(script, "--print-uris"):
+				return host.Result{Stdout: from}, nil
+			}
+			return host.Result{}, nil
+		}
+	}
+	r, _, err := applyPackages(t, time.Minute, answer("deb.debian.org\nmirror.lan\n"))
+	if err == nil || !IsTransient(err) || r.count("--no-remove install -- 'kubeadm") != 0 || r.count(" update ") != 0 {
+		t.Fatalf("apt was called, or %v", err)
+	}
+	for _, w := range []string{"n/packages", "cannot resolve the name deb.debian.org", "192.168.1.1", "resolvectl"} {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%v does not say %q", err, w)
+		}
+	}
+	if _, _, err := applyPackages(t, time.Minute, answer("mirror.lan\n")); err != nil {
+		t.Errorf("a host that is not needed: %v", err)
+	}
+}
+
+// TestNamesScript runs the script on lists of its own. Names below invalid.
+// never have an address (RFC 6761).
+func TestNamesScript(t *testing.T) {
+	root := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("sources.list", "# deb http://comment.invalid/ x y\ndeb [arch=amd64] http://user:pass@one.invalid:8080/debian stable main\ndeb http://127.0.0.1:3142/x ./\n")
+	write("sources.list.d/a.sources", "Types: deb\nURIs: https://two.invalid/debian http://[::1]:80/x\n")
+	write("sources.list.d/a.list.save", "deb http://three.invalid/ x y\n")
+	write("bin/apt-config", "#!/bin/sh\ncat "+root+"/proxy 2>/dev/null\n")
+	if err := os.Chmod(filepath.Join(root, "bin/apt-config"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", filepath.Join(root, "bin")+":"+os.Getenv("PATH"))
+	script := strings.ReplaceAll(namesScript, "/etc/apt", root)
+	script = strings.ReplaceAll(script, "/etc/resolv.conf", filepath.Join(root, "resolv.conf"))
+	write("resolv.conf", "search lan\nnameserver 192.168.1.1\n")
+	ask := func() names {
+		t.Helper()
+		out, err := exec.Command("/bin/sh", "-c", script).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var n names
+		for _, l := range strings.Split(string(out), "\n") {
+			n.add(l)
+		}
+		slices.Sort(n.deaf)
+		return n
+	}
+	if n := ask(); !slices.Equal(n.deaf, []string{"one.invalid", "two.invalid"}) || n.heard || !slices.Equal(n.servers, []string{"192.168.1.1"}) {
+		t.Errorf("%+v", n)
+	}
+	write("sources.list.d/b.list", "deb http://localhost/x ./\n")
+	if n := ask(); len(n.deaf) != 2 || !n.heard {
+		t.Errorf("one of three answers: %+v", n)
+	}
+	write("proxy", "Acquire::http::Proxy \"http://proxy.lan:3128\";\n")
+	if n := ask(); len(n.deaf) != 0 {
+		t.Errorf("behind a proxy: %+v", n)
 	}
 }

@@ -75,6 +75,19 @@ func TestJSONAndQuiet(t *testing.T) {
 	}
 }
 
+// What to do is said once, though the message has it too.
+func TestSummaryHint(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	_, text, _ := show(t, Quiet, []provision.Event{
+		{Kind: provision.RunStarted, Time: at, Run: "r", Steps: []provision.StepSummary{{ID: "a/x", Node: "a", Changes: 1}}},
+		{Kind: provision.StepFailed, Time: at, Node: "a", Step: "a/x", Error: &provision.Failure{Message: "a/x: it is broken; mend it", Hint: "mend it"}},
+		{Kind: provision.RunDone, Time: at, Error: &provision.Failure{Message: "a/x: it is broken; mend it"}},
+	})
+	if !strings.Contains(text, "\n  it is broken\n  → mend it\n") || strings.Count(text, "mend it") != 1 {
+		t.Errorf("got\n%s", text)
+	}
+}
+
 func TestHeartbeat(t *testing.T) {
 	var w bytes.Buffer
 	p := &plain{w: &w, tenths: map[string]int64{}}

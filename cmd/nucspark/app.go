@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -62,10 +63,11 @@ func (a *App) Connect(_ context.Context, c *inventory.Cluster) (*provision.Fleet
 	if dial == nil {
 		dial = func(ctx context.Context, o host.Options) (provision.Remote, error) { return host.Dial(ctx, o) }
 	}
+	keys := new(host.Keys)
 	return provision.NewFleet(c, func(ctx context.Context, n *inventory.Node) (provision.Remote, error) {
 		return dial(ctx, host.Options{
 			Name: n.Name, Address: net.JoinHostPort(n.Address.String(), strconv.Itoa(n.Port)),
-			User: c.SSH.User, KeyFile: c.SSH.PrivateKey, Password: c.SSH.Password, SudoPassword: c.SSH.SudoPassword,
+			User: c.SSH.User, KeyFile: c.SSH.PrivateKey, Keys: keys, Password: c.SSH.Password, SudoPassword: c.SSH.SudoPassword,
 			HostKey: n.HostKey, KnownHosts: known, AcceptNewHostKey: a.acceptHostKey, Passphrase: a.passphrase,
 			ConnectTimeout: c.SSH.ConnectTimeout, IdleTimeout: c.SSH.IdleTimeout,
 		})
@@ -103,7 +105,7 @@ func (a *App) passphrase(_ context.Context, file string) ([]byte, error) {
 	defer a.asking.Unlock()
 	f, ok := a.In.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil, fmt.Errorf("the key %s has a passphrase and there is no terminal to ask for it; add it to the agent with ssh-add", file)
+		return nil, errors.New("there is no terminal to ask for it")
 	}
 	fmt.Fprintf(a.Err, "Passphrase of %s: ", file)
 	defer fmt.Fprintln(a.Err)

@@ -19,8 +19,11 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// loginError is a reason of ours why logging in cannot work.
-type loginError struct{ error }
+// loginError is a reason of ours why logging in cannot work, and what to do.
+type loginError struct {
+	error
+	hint string
+}
 
 func (e *loginError) Unwrap() error { return e.error }
 
@@ -49,7 +52,7 @@ func (o *Options) login() *login {
 		}
 	}
 	for _, path := range paths {
-		k, err := openKey(path)
+		k, err := o.Keys.open(path)
 		switch {
 		case err == nil:
 			l.files = append(l.files, k)
@@ -117,7 +120,7 @@ func (l *login) methods(ctx context.Context, w *wire) ([]ssh.AuthMethod, func())
 			answers := make([]string, len(questions))
 			for i, q := range questions {
 				if echos[i] || !strings.Contains(strings.ToLower(q), "password") {
-					return nil, &loginError{fmt.Errorf("the machine asks %q, which only a person can answer: use a key", Clean(q))}
+					return nil, &loginError{fmt.Errorf("the machine asks %q, which only a person can answer", Clean(q)), "use a key"}
 				}
 				answers[i] = password
 			}
@@ -147,6 +150,31 @@ func (l *login) agentKeys() ([]ssh.Signer, func()) {
 	return keys, func() { c.Close() }
 }
 
+// Keys are the key files that the machines of one run have in common: a
+// passphrase is asked for once, not once for each machine. The zero value is
+// ready.
+type Keys struct {
+	mu    sync.Mutex
+	files map[string]*keyFile
+}
+
+func (k *Keys) open(path string) (*keyFile, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f := k.files[path]; f != nil {
+		return f, nil
+	}
+	f, err := openKey(path)
+	if err != nil {
+		return nil, err
+	}
+	if k.files == nil {
+		k.files = map[string]*keyFile{}
+	}
+	k.files[path] = f
+	return f, nil
+}
+
 // keyFile is a private key on disk. An encrypted one is unlocked when a
 // machine has said that it would accept it.
 type keyFile struct {
@@ -155,6 +183,7 @@ type keyFile struct {
 	pem    []byte
 	mu     sync.Mutex
 	signer ssh.Signer // nil while locked
+	wrong  error      // not nil when every passphrase that was given was wrong
 }
 
 func openKey(path string) (*keyFile, error) {
@@ -187,16 +216,16 @@ func openKey(path string) (*keyFile, error) {
 func (k *keyFile) unlock(ctx context.Context, ask func(context.Context, string) ([]byte, error)) (ssh.Signer, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.signer != nil {
-		return k.signer, nil
+	if k.signer != nil || k.wrong != nil {
+		return k.signer, k.wrong
 	}
 	if ask == nil {
-		return nil, fmt.Errorf("the key file %s is encrypted and there is nobody to ask for its passphrase: add it to the agent with ssh-add", k.path)
+		return nil, fmt.Errorf("the key file %s has a passphrase and there is nobody to ask for it", k.path)
 	}
 	for range 3 {
 		passphrase, err := ask(ctx, k.path)
 		if err != nil {
-			return nil, fmt.Errorf("the key file %s stays locked: %w", k.path, err)
+			return nil, fmt.Errorf("the key file %s has a passphrase: %w", k.path, err)
 		}
 		k.signer, err = ssh.ParsePrivateKeyWithPassphrase(k.pem, passphrase)
 		clear(passphrase)
@@ -209,7 +238,8 @@ func (k *keyFile) unlock(ctx context.Context, ask func(context.Context, string) 
 			return nil, fmt.Errorf("the key file %s cannot be unlocked: %w", k.path, err)
 		}
 	}
-	return nil, fmt.Errorf("the passphrase of the key file %s is wrong", k.path)
+	k.wrong = fmt.Errorf("the passphrase of the key file %s was wrong three times", k.path)
+	return nil, k.wrong
 }
 
 // unlocking is a keyFile as one handshake sees it.
@@ -231,7 +261,7 @@ func (u *unlocking) SignWithAlgorithm(rand io.Reader, data []byte, algorithm str
 	defer func() { u.wire.SetDeadline(time.Now().Add(u.login.o.ConnectTimeout)) }()
 	signer, err := u.unlock(u.ctx, u.login.o.Passphrase)
 	if err != nil {
-		return nil, &loginError{err}
+		return nil, &loginError{err, "add it to the agent with ssh-add, or name another key as private_key"}
 	}
 	if s, ok := signer.(ssh.AlgorithmSigner); ok && algorithm != "" {
 		return s.SignWithAlgorithm(rand, data, algorithm)

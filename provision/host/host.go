@@ -25,6 +25,7 @@ type Options struct {
 	User    string
 
 	KeyFile      string           // "" for ~/.ssh/id_ed25519, id_ecdsa, id_rsa; the agent (SSH_AUTH_SOCK) is asked first
+	Keys         *Keys            // shared by the machines of a run; nil for keys of this machine's own
 	Password     inventory.Secret // tried last
 	SudoPassword inventory.Secret // zero when sudo asks for none
 
@@ -93,6 +94,9 @@ func Dial(ctx context.Context, o Options) (*Host, error) {
 	}
 	h.sudo.turn = make(chan struct{}, 1)
 	h.staging.turn = make(chan struct{}, 1)
+	if h.o.Keys == nil {
+		h.o.Keys = new(Keys)
+	}
 	h.login = h.o.login()
 	c, err := h.dial(ctx)
 	if err != nil {
@@ -271,6 +275,7 @@ func (h *Host) handshake(ctx context.Context, keys *hostKeys) (*conn, error) {
 func (h *Host) handshakeError(ctx context.Context, keys *hostKeys, err error) error {
 	var mismatch *ssh.AlgorithmNegotiationError
 	var timeout net.Error
+	var ours *loginError
 	switch {
 	case ctx.Err() != nil:
 		return h.connectError("log in", context.Cause(ctx))
@@ -283,6 +288,8 @@ func (h *Host) handshakeError(ctx context.Context, keys *hostKeys, err error) er
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return &ConnectError{Node: h.o.Name, Address: h.o.Address, Op: "log in", Err: err, Transient: true,
 			Hint: "something listens there but does not answer as sshd: check the port, or wait until the machine is up"}
+	case keys.verified && errors.As(err, &ours): // the machine refused nothing
+		return &ConnectError{Node: h.o.Name, Address: h.o.Address, Op: "log in", Err: ours.error, Hint: ours.hint}
 	case keys.verified && refusedLogin(err):
 		e := &ConnectError{Node: h.o.Name, Address: h.o.Address, Op: "log in", Err: err,
 			Hint: fmt.Sprintf("the machine accepted no key and no password of %q: check user, private_key and the agent, or add the key with ssh-copy-id", h.o.User)}
@@ -299,9 +306,8 @@ func (h *Host) handshakeError(ctx context.Context, keys *hostKeys, err error) er
 // has no types for these: its own text, and the disconnect message of sshd
 // after too many attempts (RFC 4253, section 11.1; OpenSSH sends reason 2).
 func refusedLogin(err error) bool {
-	var ours *loginError
 	s := err.Error()
-	return errors.As(err, &ours) || strings.Contains(s, "unable to authenticate") || strings.Contains(s, "ssh: disconnect, reason 2:") || strings.Contains(s, "ssh: disconnect, reason 14:")
+	return strings.Contains(s, "unable to authenticate") || strings.Contains(s, "ssh: disconnect, reason 2:") || strings.Contains(s, "ssh: disconnect, reason 14:")
 }
 
 // connectError wraps err with what to do about it.

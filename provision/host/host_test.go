@@ -62,6 +62,38 @@ func TestLoginWithKeys(t *testing.T) {
 			t.Errorf("after a reconnect: %q, asked %d times", got, len(asked))
 		}
 	})
+	t.Run("one passphrase for all machines", func(t *testing.T) {
+		one, other := newServer(t, withKey(locked.PublicKey())), newServer(t, withKey(locked.PublicKey()))
+		asked := 0
+		keys := new(Keys)
+		for _, s := range []*server{one, other} {
+			dial(t, s, func(o *Options) {
+				o.KeyFile, o.Keys = lockedFile, keys
+				o.Passphrase = func(context.Context, string) ([]byte, error) { asked++; return []byte("open sesame"), nil }
+			})
+		}
+		if asked != 1 {
+			t.Errorf("asked %d times", asked)
+		}
+	})
+	t.Run("a wrong passphrase", func(t *testing.T) {
+		s := newServer(t, withKey(locked.PublicKey()))
+		asked := 0
+		keys := new(Keys)
+		for range 2 { // as for two machines
+			o := s.options()
+			o.KeyFile, o.Keys = lockedFile, keys
+			o.Passphrase = func(context.Context, string) ([]byte, error) { asked++; return []byte("wrong"), nil }
+			_, err := Dial(t.Context(), o)
+			wantConnectError(t, err, false, "nuc01", "passphrase", "wrong", lockedFile, "ssh-add")
+			if strings.Contains(err.Error(), "ssh-copy-id") {
+				t.Errorf("the machine refused nothing: %v", err)
+			}
+		}
+		if asked != 3 {
+			t.Errorf("asked %d times", asked)
+		}
+	})
 	t.Run("passphrase without need", func(t *testing.T) {
 		s := newServer(t, withPassword(password), withKey(plain.PublicKey()))
 		dial(t, s, func(o *Options) {

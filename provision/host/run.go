@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -114,6 +115,9 @@ func (h *Host) commandError(cmd Command, err error) *CommandError {
 	return &CommandError{Node: h.o.Name, Command: cmd.brief(), Code: -1, Err: err}
 }
 
+// preliminary are lines of a script that only prepare it.
+var preliminary = regexp.MustCompile(`^(set -|export |[A-Za-z_]+=[^ ;&|$]*$)`)
+
 // brief returns the first line of the script that does something, for people.
 func (c Command) brief() string {
 	if c.Secret {
@@ -121,7 +125,7 @@ func (c Command) brief() string {
 	}
 	for line := range strings.Lines(c.Script) {
 		line = strings.TrimSpace(Clean(line))
-		if line == "" || line[0] == '#' || strings.HasPrefix(line, "set -") {
+		if line == "" || line[0] == '#' || preliminary.MatchString(line) {
 			continue
 		}
 		if r := []rune(line); len(r) > 80 {

@@ -364,3 +364,16 @@ func TestSudo(t *testing.T) {
 		}
 	})
 }
+
+func TestBrief(t *testing.T) {
+	for script, want := range map[string]string{
+		"set -e\n# why\nexport A=1 B=2\ncode=0\napt-get install x || code=$?\n": "apt-get install x || code=$?",
+		"x=$(id) && echo $x": "x=$(id) && echo $x",
+		"a=1\n":              "(an empty script)",
+		"\x1b[2Jls -l":       "ls -l",
+	} {
+		if got := (Command{Script: script}).brief(); got != want {
+			t.Errorf("%q: %q, want %q", script, got, want)
+		}
+	}
+}
