@@ -26,11 +26,12 @@ var allowed = map[string][]string{
 	"hdfs":             {"inventory", "provision", "provision/host", "provision/kube"},
 	"spark":            {"inventory", "provision", "provision/host", "provision/kube"},
 	"tui":              {"inventory", "provision"},
+	"pages":            {},
 	"lab":              {"inventory", "lab/mirror"},
 	"lab/mirror":       {},
 	"lab/mountnfs":     {},
 	"cmd/nucspark": {"inventory", "provision", "provision/host", "provision/kube", "provision/ubuntu",
-		"kubeadm", "nfs", "hdfs", "spark", "tui", "lab", "lab/mirror"},
+		"kubeadm", "nfs", "hdfs", "spark", "pages", "tui", "lab", "lab/mirror"},
 	"e2e": {"lab", "provision"},
 }
 

@@ -2,6 +2,7 @@ package hdfs
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,10 +110,14 @@ func (c *Client) write(ctx context.Context, r io.Reader, size int64, part, path 
 	if err := c.ask(ctx, http.MethodGet, "GETSERVERDEFAULTS", "/", &v); err != nil {
 		return err
 	}
+	params := []string{"overwrite", "true", "replication", fmt.Sprint(cmp.Or(c.replication, v.Defaults.Replication))}
+	if c.blockSize > 0 {
+		params = append(params, "blocksize", fmt.Sprint(int64(c.blockSize)))
+	}
 	watched, s, done := watch(ctx)
 	defer done()
 	src := newBody(watched, r, s, progress)
-	resp, err := c.transfer(watched, http.MethodPut, "CREATE", part, src, size, "overwrite", "true", "replication", fmt.Sprint(v.Defaults.Replication))
+	resp, err := c.transfer(watched, http.MethodPut, "CREATE", part, src, size, params...)
 	if source := new(sourceError); errors.As(err, &source) {
 		return fmt.Errorf("reading what was to be written to %s: %w", path, source.error)
 	}

@@ -31,6 +31,9 @@ type Client struct {
 	http    *http.Client
 	user    string
 	replace bool
+
+	replication int            // of new files; 0 for the file system's
+	blockSize   inventory.Size // of new files; 0 for the file system's
 }
 
 // FileStatus is what the namenode knows of a file or directory.
@@ -185,6 +188,16 @@ func (c *Client) As(user string) *Client {
 func (c *Client) Replacing() *Client {
 	d := *c
 	d.replace = true
+	return &d
+}
+
+// Storing returns a client whose Put writes files with so many replicas of each
+// block, in blocks of so many bytes; 0 stands for the file system's own. The
+// namenode accepts 1 to 512 replicas and blocks from 1 MiB on, in steps of 512
+// bytes (dfs.replication.max, dfs.namenode.fs-limits.min-block-size).
+func (c *Client) Storing(replication int, blockSize inventory.Size) *Client {
+	d := *c
+	d.replication, d.blockSize = replication, blockSize
 	return &d
 }
 

@@ -28,7 +28,8 @@ type fakeHDFS struct {
 	down   map[string]bool // datanodes that cannot be reached
 	lose   bool            // the datanode drops a byte and says nothing
 	users  []string
-	breaks int // the datanode breaks off after so many bytes
+	stored string // replication and block size that the last put asked for
+	breaks int    // the datanode breaks off after so many bytes
 	name   *httptest.Server
 	data   *httptest.Server
 }
@@ -180,10 +181,9 @@ func (f *fakeHDFS) datanode(w http.ResponseWriter, r *http.Request) {
 		remote(w, 403, "IOException", "overwrite was not asked for")
 		return
 	}
-	if r.URL.Query().Get("replication") != "2" {
-		remote(w, 403, "IOException", "not the file system's replication")
-		return
-	}
+	f.mu.Lock()
+	f.stored = r.URL.Query().Get("replication") + " " + r.URL.Query().Get("blocksize")
+	f.mu.Unlock()
 	f.mu.Lock()
 	f.files[p] = nil
 	f.mu.Unlock()
@@ -230,6 +230,9 @@ func TestPutAndGet(t *testing.T) {
 				if len(f.files) != 1 {
 					t.Errorf("%d files, want one", len(f.files))
 				}
+				if f.stored != "2 " {
+					t.Errorf("stored with %q, not with the file system's own replication and block size", f.stored)
+				}
 				var got bytes.Buffer
 				var received, all int64
 				if err := c.Get(context.Background(), name, &got, func(n, of int64) { received, all = n, of }); err != nil {
@@ -243,6 +246,16 @@ func TestPutAndGet(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestPutStoring(t *testing.T) {
+	f, c := newFake(t)
+	if err := c.Storing(1, 1<<20).Put(context.Background(), strings.NewReader("x"), 1, "/f", nil); err != nil {
+		t.Fatal(err)
+	}
+	if f.stored != "1 1048576" {
+		t.Errorf("stored with %q", f.stored)
 	}
 }
 

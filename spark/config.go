@@ -76,7 +76,7 @@ var readers = map[string][]string{
 // settings are nucspark's own properties of a role, then those of the inventory
 // that the role reads.
 func (l *layout) settings(role string) map[string]string {
-	p := map[string]string{"spark.authenticate": "true", "spark.ui.reverseProxy": "true"}
+	p := map[string]string{"spark.authenticate": "true"}
 	set := func(more map[string]string) { maps.Copy(p, more) }
 	shuffle := map[string]string{
 		"spark.shuffle.service.enabled": "true",

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nucspark.io/nucspark/hdfs"
+	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision"
 )
 
@@ -134,6 +135,8 @@ func (h *hdfsCommand) path(s string) (string, error) {
 
 func (h *hdfsCommand) put() *cobra.Command {
 	var force, recursive bool
+	var replication int
+	var block string
 	cmd := &cobra.Command{
 		Use:   "put LOCAL... PATH",
 		Short: "Put files into HDFS",
@@ -142,6 +145,7 @@ or the directory when it is one, ends with a slash, or there are several files;
 directories are made as needed.`,
 		Example: `  nucspark hdfs put data.csv /data/
   nucspark hdfs put -r logs /
+  nucspark hdfs put --replication 1 scratch.parquet /tmp/
   zcat dump.gz | nucspark hdfs put - /data/dump`,
 		Args: need(2, -1, "one or more local files and a path of HDFS"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -154,6 +158,15 @@ directories are made as needed.`,
 			if err != nil {
 				return err
 			}
+			var blockSize inventory.Size
+			if block != "" {
+				if blockSize, err = inventory.ParseSize(block); err != nil {
+					return &usageError{fmt.Errorf("--block-size %q %w", block, err)}
+				}
+			}
+			if replication < 0 {
+				return &usageError{fmt.Errorf("--replication %d: a block has one replica at least", replication)}
+			}
 			return h.with(cmd, func(ctx context.Context, c *hdfs.Client) error {
 				into := strings.HasSuffix(to, "/") || len(locals) > 1
 				if st, err := c.Stat(ctx, dest); err == nil {
@@ -164,6 +177,7 @@ directories are made as needed.`,
 				if force {
 					c = c.Replacing()
 				}
+				c = c.Storing(replication, blockSize)
 				for _, f := range files {
 					name := dest
 					switch {
@@ -187,6 +201,8 @@ directories are made as needed.`,
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "replace files that exist")
 	cmd.Flags().BoolVarP(&recursive, "recursive", "r", false, "put directories with all that is in them")
+	cmd.Flags().IntVar(&replication, "replication", 0, "replicas of each block (default that of the file system)")
+	cmd.Flags().StringVar(&block, "block-size", "", "size of a block, as 64Mi (default that of the file system)")
 	return cmd
 }
 

@@ -77,7 +77,7 @@ change, 3 changes are pending (plan --exit-code), 4 another run holds the lock,
 	root.AddCommand(
 		newValidateCommand(&app.File), newFmtCommand(&app.File),
 		newPlanCommand(app), newUpCommand(app), newStatusCommand(app),
-		newSubmitCommand(app), newHDFSCommand(app),
+		newSubmitCommand(app), newHDFSCommand(app), newOpenCommand(app),
 		newKubectlCommand(app), newKubeconfigCommand(app),
 		newLabCommand(),
 	)

@@ -267,3 +267,54 @@ func TestIsTransient(t *testing.T) {
 		}
 	}
 }
+
+// TestDialLink: links name pods in several ways, and nothing but pods and
+// services of the namespace is connected to.
+func TestDialLink(t *testing.T) {
+	pod := func(name, ip, hostIP string, port int) map[string]any {
+		return map[string]any{
+			"metadata": map[string]any{"name": name},
+			"spec":     map[string]any{"containers": []any{map[string]any{"name": "c", "ports": []any{map[string]any{"containerPort": port}}}}},
+			"status":   map[string]any{"phase": "Running", "podIP": ip, "hostIP": hostIP},
+		}
+	}
+	c := connect(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/api/v1/namespaces/nucspark/pods":
+			reply(w, 200, map[string]any{"kind": "PodList", "apiVersion": "v1", "items": []any{
+				// On the machine's own network; it must not hide the next one.
+				pod("worker", "192.168.1.12", "192.168.1.12", 1),
+				pod("datanode", "10.244.1.7", "192.168.1.12", 9870),
+			}})
+		case "/api/v1/namespaces/nucspark/pods/namenode-0":
+			reply(w, 200, pod("namenode-0", "10.244.1.7", "192.168.1.11", 9870))
+		case "/api/v1/namespaces/nucspark/services/web":
+			reply(w, 200, map[string]any{"spec": map[string]any{"clusterIP": "10.244.1.7"}})
+		case "/api/v1/namespaces/nucspark/services/headless":
+			reply(w, 200, map[string]any{"spec": map[string]any{"clusterIP": "None"}})
+		default:
+			absent(w)
+		}
+	})
+	for _, test := range []struct {
+		host, err string
+	}{
+		{"10.244.1.7", ""},
+		{"192.168.1.12", ""}, // a label of the datanode
+		{"namenode-0.namenode.nucspark.svc.cluster.local", ""},
+		{"web.nucspark.svc.cluster.local", ""},
+		{"headless.nucspark.svc.cluster.local", "no address of its own"},
+		{"gone.nucspark.svc.cluster.local", "service nucspark/gone"},
+		{"192.168.1.11", "no pod of the namespace nucspark serves port 9870 at 192.168.1.11"},
+		{"10.244.9.9", "no pod"},
+		{"web.kube-system.svc.cluster.local", "no pod"},
+	} {
+		conn, err := c.DialLink(t.Context(), "nucspark", test.host, 9870)
+		if err == nil {
+			conn.Close()
+		}
+		if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+			t.Errorf("%s: %v, want %q", test.host, err, test.err)
+		}
+	}
+}

@@ -77,6 +77,70 @@ func (c *Client) DialPod(ctx context.Context, ns, pod string, port int) (net.Con
 	return conn, nil
 }
 
+// DialLink connects to what a link on the page of a pod of the namespace names:
+// a pod by its address or by its name in DNS, a service by its name in DNS, or a
+// machine's address. There the port is that of a pod on the machine's network,
+// or, for which the address is but a label, that of a pod on the machine that
+// declares it. Nothing else is connected to.
+func (c *Client) DialLink(ctx context.Context, ns, host string, port int) (net.Conn, error) {
+	if name, ok := strings.CutSuffix(host, "."+ns+".svc.cluster.local"); ok {
+		if pod, _, ok := strings.Cut(name, "."); ok {
+			return c.DialPod(ctx, ns, pod, port)
+		}
+		read, cancel := context.WithTimeout(ctx, requestBound)
+		defer cancel()
+		s, err := c.clientset.CoreV1().Services(ns).Get(read, name, metav1.GetOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("looking for the address of service %s/%s: %w", ns, name, err)
+		}
+		if s.Spec.ClusterIP == "" || s.Spec.ClusterIP == corev1.ClusterIPNone {
+			return nil, fmt.Errorf("service %s/%s has no address of its own; name one of its pods", ns, name)
+		}
+		return c.dialAddress(ctx, s.Spec.ClusterIP, port)
+	}
+	read, cancel := context.WithTimeout(ctx, requestBound)
+	defer cancel()
+	pods, err := c.clientset.CoreV1().Pods(ns).List(read, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("looking for the pod at %s: %w", host, err)
+	}
+	at := ""
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		switch {
+		case p.DeletionTimestamp != nil || p.Status.PodIP == "" || p.Status.Phase != corev1.PodRunning:
+		case p.Status.HostIP == host && declares(p, port):
+			return c.dialAddress(ctx, p.Status.PodIP, port)
+		case p.Status.PodIP == host:
+			at = host
+		}
+	}
+	if at != "" {
+		return c.dialAddress(ctx, at, port)
+	}
+	return nil, fmt.Errorf("no pod of the namespace %s serves port %d at %s; it may have ended, or it is about to start", ns, port, host)
+}
+
+// declares says whether a container of the pod lists the port.
+func declares(p *corev1.Pod, port int) bool {
+	for _, container := range p.Spec.Containers {
+		for _, listed := range container.Ports {
+			if int(listed.ContainerPort) == port {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (c *Client) dialAddress(ctx context.Context, address string, port int) (net.Conn, error) {
+	conn, err := c.dial(ctx, "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("connecting to port %d of %s: %w", port, address, err)
+	}
+	return conn, nil
+}
+
 // Logs returns the log of a container of a pod, to be closed by the caller.
 // With follow it goes on until the container ends or the context is done.
 func (c *Client) Logs(ctx context.Context, ns, pod, container string, follow bool) (io.ReadCloser, error) {
