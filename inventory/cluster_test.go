@@ -144,6 +144,9 @@ func TestSnippets(t *testing.T) {
 	}
 }
 
+var allShapes = []shape{variableShape, clusterShape, sshShape, aptShape, nodeShape, nodeNFSShape, nodeHDFSShape, volumeShape, networkShape,
+	accessShape, mirrorShape, registryShape, imagesShape, patchShape, nfsShape, hdfsShape, namenodeShape, resourcesShape, amountShape, sparkShape, executorShape}
+
 // TestDocumented keeps docs/inventory.md and the full example complete.
 func TestDocumented(t *testing.T) {
 	doc, err := os.ReadFile("../docs/inventory.md")
@@ -162,8 +165,7 @@ func TestDocumented(t *testing.T) {
 			t.Errorf("examples/full.hcl has no %s block", block)
 		}
 	}
-	for _, s := range []shape{variableShape, clusterShape, sshShape, aptShape, nodeShape, nodeNFSShape, nodeHDFSShape, volumeShape, networkShape,
-		accessShape, mirrorShape, registryShape, imagesShape, patchShape, nfsShape, hdfsShape, namenodeShape, resourcesShape, amountShape, sparkShape, executorShape} {
+	for _, s := range allShapes {
 		for _, name := range append(s.blockNames(), s.attrs...) {
 			if !strings.Contains(string(doc), "`"+name+"`") {
 				t.Errorf("docs/inventory.md does not describe %s", name)

@@ -353,8 +353,12 @@ func image(s string) (string, error) {
 	return s, nil
 }
 
+var registryName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$`)
+
+// registryHost is narrower than the kubelet, which takes patterns: with a "*"
+// the password would go to every registry that an image names.
 func registryHost(s string) error {
-	if _, err := name.NewRegistry(s, name.StrictValidation); err != nil || strings.ContainsAny(s, "/@ ") {
+	if _, err := name.NewRegistry(s, name.StrictValidation); err != nil || !registryName.MatchString(s) {
 		return bad(`Write host and port alone: "ghcr.io" or "192.168.1.5:5000".`, "%q is not the name of a registry", s)
 	}
 	return nil
