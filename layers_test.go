@@ -32,7 +32,8 @@ var allowed = map[string][]string{
 	"lab/mountnfs":     {},
 	"cmd/nucspark": {"inventory", "provision", "provision/host", "provision/kube", "provision/ubuntu",
 		"kubeadm", "nfs", "hdfs", "spark", "pages", "tui", "lab", "lab/mirror"},
-	"e2e": {"lab", "provision"},
+	"e2e":          {"lab", "provision"},
+	"e2e/stranger": {},
 }
 
 type pkg struct {

@@ -66,6 +66,7 @@ func TestLab(t *testing.T) {
 	part("exit code", b.testExitCode)
 	part("volume", b.testVolume)
 	part("kubectl", b.testKubectl)
+	part("strangers", b.testStrangers)
 	part("drift", b.testDrift)
 	part("lock", b.testLock)
 	part("power cut", b.testPowerCut)

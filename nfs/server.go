@@ -16,6 +16,21 @@ const ExportsFile = "/etc/exports.d/nucspark.exports"
 // GaneshaFile is the configuration of nfs-ganesha's unit.
 const GaneshaFile = "/etc/ganesha/ganesha.conf"
 
+// PortsFile pins the ports of the system's NFS programs, on clients too.
+const PortsFile = "/etc/nfs.conf.d/nucspark.conf"
+
+// pinned makes all ports ones that the firewall knows. statd hands those of
+// lockd to the kernel (nfs.conf(5), rpc.statd(8)).
+var pinned = fmt.Sprintf(`# Written by nucspark; changes are overwritten.
+[mountd]
+port=%d
+[statd]
+port=%d
+[lockd]
+port=%[3]d
+udp-port=%[3]d
+`, provision.MountdPort, provision.StatdPort, provision.LockdPort)
+
 type baseFunc func(name string, after ...string) provision.Base
 
 // kernelSteps serve with the kernel's server.
@@ -25,7 +40,7 @@ func kernelSteps(c *inventory.Cluster, n *inventory.Node, base baseFunc) []provi
 		provision.Packages{Base: base("packages", name("client")), Packages: []provision.Package{{Name: "nfs-kernel-server"}}},
 		provision.Directory{Base: base("exports.d", name("packages")), Path: "/etc/exports.d", Mode: 0o755},
 		provision.File{Base: base("exports", name("exports.d"), name("directory")), Path: ExportsFile, Content: exports(c, n), Mode: 0o644},
-		provision.Unit{Base: base("unit", name("exports")), Unit: "nfs-server.service"},
+		provision.Unit{Base: base("unit", name("exports")), Unit: "nfs-server.service", Files: []string{PortsFile}},
 		exported{Base: base("server", name("unit")), cluster: c, node: n},
 	}
 }
@@ -108,7 +123,9 @@ func ganeshaSteps(c *inventory.Cluster, n *inventory.Node, base baseFunc) []prov
 // version3 says that clients speak NFSv3, which needs more open ports.
 func version3(c *inventory.Cluster) bool { return strings.HasPrefix(c.NFS.Version, "3") }
 
-// ganeshaConfig names the nodes as only clients and squashes root.
+// ganeshaConfig names the nodes as only clients and squashes root. As the
+// kernel's server does, it wants a port that only root of a node can have: who
+// else is on a node could claim to be any user.
 func ganeshaConfig(c *inventory.Cluster, n *inventory.Node) []byte {
 	protocols := "4"
 	if version3(c) {
@@ -122,8 +139,8 @@ func ganeshaConfig(c *inventory.Cluster, n *inventory.Node) []byte {
 	return []byte(fmt.Sprintf(`# Written by nucspark from the inventory; changes are overwritten.
 NFS_CORE_PARAM {
     Protocols = %[1]s;
-    NFS_Port = 2049;
-    MNT_Port = 20048;
+    NFS_Port = %[4]d;
+    MNT_Port = %[5]d;
     Enable_NLM = false;
     Enable_RQUOTA = false;
     Enable_UDP = false;
@@ -138,6 +155,7 @@ EXPORT {
     Pseudo = %[2]s;
     Access_Type = None;
     Squash = root_squash;
+    PrivilegedPort = true;
     SecType = sys;
     Transports = TCP;
     Protocols = %[1]s;
@@ -148,5 +166,5 @@ EXPORT {
     }
     FSAL { Name = VFS; }
 }
-`, protocols, dir, strings.Join(clients, ", ")))
+`, protocols, dir, strings.Join(clients, ", "), provision.NFSPort, provision.MountdPort))
 }

@@ -23,8 +23,11 @@ func Steps(site *provision.Site) []provision.Step {
 		base := func(name string, after ...string) provision.Base {
 			return provision.Base{Name: n.Name + "/nfs/" + name, Node: n.Name, After: after}
 		}
-		steps = append(steps, provision.Packages{Base: base("client", provision.NodeBase(n.Name)),
-			Packages: []provision.Package{{Name: "nfs-common"}}})
+		steps = append(steps,
+			// Before the programs: they start as soon as they are installed.
+			provision.Directory{Base: base("conf.d", provision.NodeBase(n.Name)), Path: path.Dir(PortsFile), Mode: 0o755},
+			provision.File{Base: base("ports", n.Name+"/nfs/conf.d"), Path: PortsFile, Content: []byte(pinned), Mode: 0o644},
+			provision.Packages{Base: base("client", n.Name+"/nfs/ports"), Packages: []provision.Package{{Name: "nfs-common"}}})
 		if n.NFS == nil {
 			continue
 		}

@@ -62,6 +62,20 @@ func (s *Site) Missing() []*inventory.Node {
 	return nodes
 }
 
+// Ports of NFS on the nodes. Those of statd and lockd change with each start
+// where nobody pins them: lockd's is that of Solaris, statd's the one of Red
+// Hat's guides. Neither lies where the kernel takes ports for connections.
+const (
+	PortmapPort = 111
+	StatdPort   = 662
+	NFSPort     = 2049
+	MountdPort  = 20048
+	LockdPort   = 4045
+)
+
+// NFSPorts are all of them, TCP and UDP.
+var NFSPorts = []int{PortmapPort, StatdPort, NFSPort, MountdPort, LockdPort}
+
 // ControlPlaneEndpoint is the host name under which every node knows the
 // control plane. It stays the same whatever machine that is; each node finds it
 // in its /etc/hosts.

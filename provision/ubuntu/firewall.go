@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"nucspark.io/nucspark/inventory"
@@ -23,35 +24,34 @@ const (
 // pods are not among them: they are in the pod network, and so are node ports,
 // which become pod ports before a packet is judged.
 // See https://kubernetes.io/docs/reference/networking/ports-and-protocols/.
-func clusterPorts(c *inventory.Cluster, n *inventory.Node) (tcp, udp []string) {
+func clusterPorts(c *inventory.Cluster, n *inventory.Node) (tcp []string) {
 	tcp = []string{"10248-10259"} // kubelet, kube-proxy, controller manager, scheduler
-	udp = []string{"8472"}        // flannel's vxlan (its default port)
 	if n.Role == inventory.ControlPlane {
 		tcp = append(tcp, "2379-2381", "6443") // etcd, API server
 	}
 	if slices.ContainsFunc(c.Workers(), func(w *inventory.Node) bool { return w.Name == n.Name }) {
 		tcp = append(tcp, sparkPorts...)
 	}
-	if len(c.Exporters()) > 0 { // the client's package brings rpcbind to every node
-		tcp = append(tcp, rpcbindPort)
-		udp = append(udp, rpcbindPort)
-	}
-	if n.NFS != nil {
-		tcp = append(tcp, nfsPorts...)
-		udp = append(udp, nfsPorts...)
+	return tcp
+}
+
+// nodePorts are those that the nodes alone have a use for: VXLAN and NFS
+// believe the address that a packet comes from. Pods are not let in: their
+// node mounts their volumes, and leaves the cluster with its own address.
+func nodePorts(c *inventory.Cluster) (tcp, udp []string) {
+	udp = []string{"8472"} // flannel's vxlan (its default port)
+	if len(c.Exporters()) > 0 {
+		for _, port := range provision.NFSPorts {
+			tcp, udp = append(tcp, strconv.Itoa(port)), append(udp, strconv.Itoa(port))
+		}
 	}
 	return tcp, udp
 }
 
 // Spark workers are on the node's own network: the master's port and all that
 // is pinned above it for workers, executors and their block managers, and the
-// worker's page. NFS: nfsd, mountd.
-var (
-	sparkPorts = []string{"7077-7999", "8081"}
-	nfsPorts   = []string{"2049", "20048"}
-)
-
-const rpcbindPort = "111"
+// worker's page.
+var sparkPorts = []string{"7077-7999", "8081"}
 
 // firewall keeps strangers out of what a cluster opens on a LAN.
 func (b *builder) firewall() {
@@ -112,14 +112,16 @@ func ruleset(c *inventory.Cluster, n *inventory.Node) (rules, hash string) {
 
 func chainName(hash string) string { return "rules_" + hash }
 
+// tableBody is what is in the table. An accept ends this table only: what other
+// tables drop stays dropped.
 func tableBody(c *inventory.Cluster, n *inventory.Node) string {
 	var w strings.Builder
 	inside := []netip.Prefix{c.Network.Pods, c.Network.Services}
-	trusted := []netip.Prefix{c.Network.Pods}
+	trusted := append([]netip.Prefix{c.Network.Pods}, c.Access.Allow...)
+	var nodes []netip.Prefix
 	for i := range c.Nodes {
-		trusted = append(trusted, netip.PrefixFrom(c.Nodes[i].Address, c.Nodes[i].Address.BitLen()))
+		nodes = append(nodes, netip.PrefixFrom(c.Nodes[i].Address, c.Nodes[i].Address.BitLen()))
 	}
-	trusted = append(trusted, c.Access.Allow...)
 	set := func(name, kind string, prefixes []netip.Prefix) {
 		fmt.Fprintf(&w, "\tset %s {\n\t\ttype %s\n\t\tflags interval\n", name, kind)
 		if e := elements(prefixes); len(e) > 0 {
@@ -127,20 +129,47 @@ func tableBody(c *inventory.Cluster, n *inventory.Node) string {
 		}
 		w.WriteString("\t}\n\n")
 	}
+	line := func(format string, args ...any) { fmt.Fprintf(&w, "\t\t"+format+"\n", args...) }
 	four := func(p netip.Prefix) bool { return p.Addr().Is4() }
 	six := func(p netip.Prefix) bool { return !p.Addr().Is4() }
+	set("nodes4", "ipv4_addr", nodes)
 	set("trusted4", "ipv4_addr", only(trusted, four))
 	set("trusted6", "ipv6_addr", only(trusted, six))
 	set("inside4", "ipv4_addr", only(inside, four))
 	set("inside6", "ipv6_addr", only(inside, six))
-	tcp, udp := clusterPorts(c, n)
-	known := "\t\tct state established,related accept\n\t\tip saddr @trusted4 accept\n\t\tip6 saddr @trusted6 accept\n"
-	// An accept ends this table only: what other tables drop stays dropped.
-	w.WriteString("\tchain input {\n\t\ttype filter hook input priority filter; policy accept;\n\t\tiif lo accept\n" + known)
-	fmt.Fprintf(&w, "\t\ttcp dport %s accept\n", ports([]string{"22", fmt.Sprint(n.Port)}))
-	fmt.Fprintf(&w, "\t\ttcp dport %s drop\n\t\tudp dport %s drop\n\t}\n\n", ports(tcp), ports(udp))
-	w.WriteString("\tchain forward {\n\t\ttype filter hook forward priority filter; policy accept;\n" + known)
-	w.WriteString("\t\tip daddr @inside4 drop\n\t\tip6 daddr @inside6 drop\n\t}\n")
+	tcp, udp := nodePorts(c)
+	closed := func(to string) {
+		if len(tcp) > 0 {
+			line("%stcp dport %s drop", to, ports(tcp))
+		}
+		line("%sudp dport %s drop", to, ports(udp))
+	}
+	known := func(to string) {
+		line("ct state established,related accept")
+		line("ip saddr @nodes4 accept")
+		closed(to)
+		line("ip saddr @trusted4 accept")
+		line("ip6 saddr @trusted6 accept")
+	}
+	// A service's address is gone by now: what was dialled is asked for, too.
+	dialled := func() {
+		line("ct original ip daddr @inside4 drop")
+		line("ct original ip6 daddr @inside6 drop")
+	}
+	w.WriteString("\tchain input {\n")
+	line("type filter hook input priority filter; policy accept;")
+	line("iif lo accept")
+	line("tcp dport %s accept", ports([]string{"22", strconv.Itoa(n.Port)}))
+	known("")
+	line("tcp dport %s drop", ports(clusterPorts(c, n)))
+	dialled()
+	w.WriteString("\t}\n\n\tchain forward {\n")
+	line("type filter hook forward priority filter; policy accept;")
+	known("ip daddr @nodes4 ")
+	line("ip daddr @inside4 drop")
+	line("ip6 daddr @inside6 drop")
+	dialled()
+	w.WriteString("\t}\n")
 	return w.String()
 }
 
