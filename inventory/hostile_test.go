@@ -23,13 +23,12 @@ import (
 // command, commands of their own, lines of a file, paths out of a directory,
 // and what looks like something else.
 var hostileValues = []string{
-	"a b", "a'b", `a"b`, `a\b`, "$(touch /tmp/x)", "`touch /tmp/x`", "a;touch /tmp/x", "a&touch /tmp/x", "a|b", "a>b", "*",
-	"a\nb", "a\rb", "a\tb", "a\x1b[2Jb", "a\u2028b", "a\u202eb", "a\u200bb",
-	"-rf", "--help", "-oProxyCommand=id", "../../etc/passwd", "/etc/../data", "nu\u0441", "\uff4euc", "$HOME", "!!", "#", "%s%n", "{{.}}",
+	"a b", "a'b", `a"b`, "$(touch /tmp/x)", "`touch /tmp/x`", "a;touch /tmp/x", "a|b", "*", "$HOME",
+	"a\nb", "a\x1b[2Jb", "a\u2028b", "a\u202eb", "-rf", "-oProxyCommand=id", "../../etc/passwd", "nu\u0441",
 }
 
 // hostileEnds come after what would be right: a URL, a path, a name.
-var hostileEnds = []string{"$(id)", "`id`", ";id", "'", " x", "\nx", "/../x"}
+var hostileEnds = []string{"$(id)", ";id", "'", " x", "\nx"}
 
 // freeText are the names that take such values, and what becomes of those: none
 // is ever part of a script as it is.
