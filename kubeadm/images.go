@@ -101,8 +101,7 @@ done | xargs -r -n 1 -P 4 sh -c 'ctr -n k8s.io images pull --hosts-dir /etc/cont
 `, provision.Quote("v"+s.site.Resolved.Kubernetes), provision.Quote(s.repository()), filter, quoted(s.flannel()))
 	err := env.Node(s.node.Name).ChangeQuietly(ctx, provision.Entry{Kind: "images", Key: "v" + s.site.Resolved.Kubernetes}, script, pullBound)
 	if err != nil {
-		return &provision.StepError{Node: s.node.Name, Step: s.Name, Err: err, Transient: true,
-			Hint: "look whether the node reaches the image registry, or the mirror of the inventory"}
+		return provision.PullError(s.node.Name, s.Name, "pulling the images of Kubernetes "+s.site.Resolved.Kubernetes, err)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func (s initialised) Apply(ctx context.Context, env *provision.Env, _ []provisio
 	entry := provision.Entry{Kind: "kubeadm", Key: "init", After: s.site.Resolved.Kubernetes}
 	if err := node.Change(ctx, entry, initScript(text(doc, "etcd", "local", "dataDir"))); err != nil {
 		return &provision.StepError{Node: s.Node, Step: s.Name, Err: err,
-			Hint: "put right what kubeadm complains about and run nucspark up again; it goes on from there"}
+			Hint: "put right what kubeadm complains about and run nucspark up again, it goes on from there; where it only says that time ran out, the machine was busy: just run it again"}
 	}
 	return nil
 }

@@ -56,15 +56,15 @@ var aptFailures = []struct {
 		"the lines above say which; repair it with dpkg --configure -a and run again", false},
 }
 
-// aptError is a failed call in words. It wraps the command's own error, which
-// has the last lines of the output.
-type aptError struct {
+// commandFailure is a failed command in words. It wraps the command's own
+// error, which has the last lines of the output.
+type commandFailure struct {
 	text    string
 	command *host.CommandError
 }
 
-func (e *aptError) Error() string { return e.text }
-func (e *aptError) Unwrap() error { return e.command }
+func (e *commandFailure) Error() string { return e.text }
+func (e *commandFailure) Unwrap() error { return e.command }
 
 // failure says what a failed call of apt means.
 func (a *apt) failure(what string, res host.Result, err error) error {
@@ -86,7 +86,7 @@ func (a *apt) failure(what string, res host.Result, err error) error {
 	} else {
 		text += err.Error()
 	}
-	return &StepError{Node: a.node, Step: a.step, Err: &aptError{text, cmd}, Hint: hint, Transient: transient}
+	return &StepError{Node: a.node, Step: a.step, Err: &commandFailure{text, cmd}, Hint: hint, Transient: transient}
 }
 
 // firstError is what apt and dpkg complained of first; the rest follows from

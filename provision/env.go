@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 	"time"
 
 	"nucspark.io/nucspark/provision/host"
@@ -14,10 +15,16 @@ import (
 
 // Env is what a step may use while it is applied.
 type Env struct {
-	run  *runner
-	step Step
-	fact Facts
+	run   *runner
+	step  Step
+	fact  Facts
+	lines atomic.Int64 // that were reported
 }
+
+// mostLines bounds what is reported of one step: a program that floods its
+// output must not fill the disk of whoever runs nucspark. A large install
+// prints some hundred.
+const mostLines = 10000
 
 // Node returns the machine of that name. It must be reachable: steps are made
 // for reachable nodes only.
@@ -47,8 +54,14 @@ func (e *Env) Read(ctx context.Context, queries ...Query) (Facts, error) {
 // Site is what the steps were made from.
 func (e *Env) Site() *Site { return e.run.site }
 
-// Log reports a line of text about the step.
+// Log reports a line of text about the step, up to mostLines of them.
 func (e *Env) Log(line string) {
+	switch n := e.lines.Add(1); {
+	case n > mostLines:
+		return
+	case n == mostLines:
+		line = "… more lines of this step are not kept"
+	}
 	e.run.emit(Event{Kind: StepLog, Node: e.run.nodeOf(e.step), Step: e.step.ID(), Line: host.Clean(line)})
 }
 

@@ -37,8 +37,7 @@ func (s Image) Apply(ctx context.Context, env *Env, _ []Change) error {
 	err := env.Node(s.Node).ChangeQuietly(ctx, Entry{Kind: "image", Key: s.Ref, After: "pulled"},
 		"ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d "+Quote(s.Ref)+" >/dev/null", pullBound)
 	if err != nil {
-		return &StepError{Node: s.Node, Step: s.Name, Err: err, Transient: true,
-			Hint: "look whether the node reaches the image registry, or the mirror of the inventory"}
+		return PullError(s.Node, s.Name, "pulling "+s.Ref, err)
 	}
 	return nil
 }

@@ -274,3 +274,29 @@ func (r *locking) Run(_ context.Context, c host.Command) (host.Result, error) {
 	<-r.off
 	return host.Result{}, errors.New("the connection is lost")
 }
+
+// A program that floods its output fills neither the log nor the memory of
+// whoever runs nucspark.
+func TestRunFlood(t *testing.T) {
+	j := &journal{}
+	loud := step(j, "loud", false)
+	loud.apply = func(env *Env) error {
+		for range mostLines * 3 {
+			env.Log("\x1b[2Jagain")
+		}
+		return nil
+	}
+	_, events, err := runSteps(t, Options{}, loud)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, e := range events {
+		if e.Kind == StepLog {
+			lines = append(lines, e.Line)
+		}
+	}
+	if len(lines) != mostLines || lines[0] != "again" || !strings.Contains(lines[mostLines-1], "not kept") {
+		t.Errorf("%d lines, the last is %q", len(lines), lines[len(lines)-1])
+	}
+}
