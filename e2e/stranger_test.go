@@ -229,12 +229,12 @@ func (b *bench) testStrangers(t *testing.T) {
 		member := stranger{[]string{"docker", "exec", container(last.name), "/stranger"}}
 		b.saysNothing(t, member, nodes, pods)
 		// What the strangers' silence is worth: nodes are answered.
-		if got := member.ask(t, "scan", nodes[1].address+":111,2049,20048"); len(got) != 3 {
-			t.Errorf("a node gets to %q only", got)
-		}
-		if got := member.ask(t, "udp", nodes[1].address+":111"); len(got) != 1 {
-			t.Errorf("the portmapper of %s answers no node", nodes[1].name)
-		}
+		eventually(t, 2*time.Minute, "NFS lets a node in", func() bool {
+			return len(member.ask(t, "scan", nodes[1].address+":111,2049,20048")) == 3
+		})
+		eventually(t, 2*time.Minute, "the portmapper answers a node", func() bool {
+			return len(member.ask(t, "udp", nodes[1].address+":111")) == 1
+		})
 	})
 	t.Run("a pod of another namespace", func(t *testing.T) { b.testForeignPod(t, program, nodes, pods) })
 }
@@ -346,9 +346,15 @@ func (b *bench) testForeignPod(t *testing.T, program string, nodes []machine, po
 			expect(p.address, ports...)
 		}
 	}
-	// 10256 and others may be listed in two ranges.
-	got := slices.Compact(slices.Sorted(slices.Values(guest.ask(t, append([]string{"scan"}, targets...)...))))
 	slices.Sort(want)
+	// A busy machine may take longer to let somebody in than a scan waits, so
+	// what was found counts for all scans together.
+	var got []string
+	for deadline := time.Now().Add(2 * time.Minute); len(got) < len(want) && time.Now().Before(deadline); {
+		got = append(got, guest.ask(t, append([]string{"scan"}, targets...)...)...)
+		slices.Sort(got)
+		got = slices.Compact(got) // some ports are in two ranges
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("a pod of another namespace gets to\n%q\nand the documentation says\n%q", got, want)
 	}

@@ -124,7 +124,7 @@ func rpcNull(target string) (string, error) {
 }
 
 func get(url string) (string, error) {
-	client := http.Client{Timeout: patience, Transport: &http.Transport{
+	client := http.Client{Timeout: 10 * patience, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // a stranger takes whoever answers
 	}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Get(url)
@@ -153,7 +153,7 @@ func spark(target string) (string, error) {
 	if _, err := c.Write(frame.Bytes()); err != nil {
 		return "", err
 	}
-	if err := c.SetReadDeadline(time.Now().Add(4 * patience)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(10 * patience)); err != nil {
 		return "", err
 	}
 	var head struct {
