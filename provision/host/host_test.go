@@ -388,6 +388,23 @@ func TestReconnect(t *testing.T) {
 	}
 }
 
+// A connection that drops before the shell said anything is made again, with
+// sudo in between too: nothing of the script ran.
+func TestDropBeforeStart(t *testing.T) {
+	t.Setenv("SSH_AUTH_SOCK", "")
+	s := newServer(t, withPassword(password))
+	s.sudo("free", "")
+	h := dial(t, s)
+	for range 20 {
+		for _, root := range []bool{false, true} {
+			s.drops.Store(1)
+			if r, err := h.Run(t.Context(), Command{Script: "echo in", Root: root}); err != nil || r.Stdout != "in\n" {
+				t.Fatalf("root %t: %q, %v", root, r.Stdout, err)
+			}
+		}
+	}
+}
+
 func TestKeepalive(t *testing.T) {
 	s := newServer(t, withPassword(password))
 	h := dial(t, s, func(o *Options) { o.Keepalive = 400 * time.Millisecond })

@@ -74,6 +74,10 @@ func (p *process) begin(ctx context.Context, line string) error {
 	}
 	if err != nil {
 		ch.Close()
+		// The streams end a moment before the connection is known to be dead.
+		if p.c.wire.broken() {
+			p.c.fail(nil)
+		}
 		if p.c.isDead() {
 			return p.h.connectError("run", p.c.err)
 		}
