@@ -58,8 +58,11 @@ func TestLab(t *testing.T) {
 		t.Logf("%s: %.0f s", name, time.Since(began).Seconds())
 	}
 	part("refused before any change", b.testRefused)
+	part("faults before any change", b.testFaultsBefore)
+	part("faults during a run", b.testFaultsDuring)
 	part("up with a machine off", b.testMachineOff)
 	part("up completes", b.testUpCompletes)
+	part("faults are mended", b.testFaultsMended)
 	part("up again changes nothing", b.testUpAgain)
 	part("status", b.testStatus)
 	part("word count", b.testWordCount)
@@ -88,7 +91,7 @@ func (b *bench) testRefused(t *testing.T) {
 	hostKeys := regexp.MustCompile(`ssh-ed25519 \S+`).FindAllString(string(hcl), -1)
 
 	t.Run("unreachable address", func(t *testing.T) {
-		b.refused(t, 1, []string{"nuc01", "172.31.79.99"}, "up", "--yes", "-f", b.edited(t, "172.31.79.11", "172.31.79.99"))
+		b.refused(t, 1, []string{"nuc01", b.address(t, "nobody")}, "up", "--yes", "-f", b.edited(t, b.address(t, "nuc01"), b.address(t, "nobody")))
 	})
 	t.Run("wrong key", func(t *testing.T) {
 		_, private, err := ed25519.GenerateKey(rand.Reader)
