@@ -15,5 +15,6 @@
 // and the owner of a directory is set, never that of its content. An export
 // directory carries a file that says what it is, written once, into an empty
 // directory only: without it nothing is exported, since it may be the mount
-// point of a disk that is not mounted.
+// point of a disk that is not mounted. The server's unit looks for that file,
+// too, so that it does not start without it at a boot.
 package nfs

@@ -51,12 +51,14 @@ func Health(site *provision.Site, f provision.Facts) []provision.Health {
 		}
 		unit, disk := unitQuery(site, n).In(f), diskQuery(n).In(f)
 		switch {
-		case unit.Active != "active":
-			h.Reason = fmt.Sprintf("%s is %s; nucspark up starts it", unitQuery(site, n).Name, orAbsent(unit.Active))
 		case !disk.Exists:
 			h.Reason = fmt.Sprintf("%s does not exist; is its disk mounted?", n.NFS.Export)
-		case !sentinelQuery(n).In(f).Exists:
+		case !sentinelQuery(n).In(f).Exists && unit.Active == "active":
 			h.Reason = fmt.Sprintf("%s has no %s; is its disk mounted? What pods write now goes elsewhere", n.NFS.Export, provision.Sentinel)
+		case !sentinelQuery(n).In(f).Exists:
+			h.Reason = fmt.Sprintf("%s has no %s, so nothing is served; is its disk mounted?", n.NFS.Export, provision.Sentinel)
+		case unit.Active != "active":
+			h.Reason = fmt.Sprintf("%s is %s; nucspark up starts it", unitQuery(site, n).Name, orAbsent(unit.Active))
 		default:
 			h.OK = true
 			h.Info = map[string]string{"export": n.NFS.Export, "server": serverOf(site, n), "free": inventory.Size(disk.Free).Human()}

@@ -89,6 +89,12 @@ func TestExportLists(t *testing.T) {
 	golden(t, "ganesha.conf", ganeshaConfig(c, &c.Nodes[2]))
 	c.NFS.Version = "3"
 	golden(t, "ganesha-v3.conf", ganeshaConfig(c, &c.Nodes[2]))
+	golden(t, "nucspark.conf", guard(&c.Nodes[1]))
+	c.Nodes[1].NFS.Export = `/srv/50% "all"`
+	if got := string(guard(&c.Nodes[1])); !strings.Contains(got, `RequiresMountsFor="/srv/50%% \"all\""`) ||
+		!strings.Contains(got, `ConditionPathExists=/srv/50%% "all"/.nucspark-disk`) {
+		t.Errorf("a path that systemd would read differently:\n%s", got)
+	}
 }
 
 func TestObjects(t *testing.T) {
@@ -215,6 +221,11 @@ func TestHealth(t *testing.T) {
 	got := Health(s, facts("active", "Bound"))
 	if count(got) != 2 || !strings.Contains(got[0].Reason, "mounted") {
 		t.Errorf("no disk is mounted: %+v", got)
+	}
+	// The server did not start because of it: up would not help.
+	got = Health(s, facts("inactive", "Bound"))
+	if count(got) != 2 || !strings.Contains(got[0].Reason, "mounted") {
+		t.Errorf("no disk is mounted and nothing is served: %+v", got)
 	}
 	delete(s.Machines, "nuc03")
 	if got := Health(s, healthy); count(got) != 1 {

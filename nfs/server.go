@@ -36,13 +36,35 @@ type baseFunc func(name string, after ...string) provision.Base
 // kernelSteps serve with the kernel's server.
 func kernelSteps(c *inventory.Cluster, n *inventory.Node, base baseFunc) []provision.Step {
 	name := func(s string) string { return n.Name + "/nfs/" + s }
-	return []provision.Step{
-		provision.Packages{Base: base("packages", name("client")), Packages: []provision.Package{{Name: "nfs-kernel-server"}}},
+	return append(guardSteps(n, "nfs-server.service", base),
+		provision.Packages{Base: base("packages", name("client"), name("guard")), Packages: []provision.Package{{Name: "nfs-kernel-server"}}},
 		provision.Directory{Base: base("exports.d", name("packages")), Path: "/etc/exports.d", Mode: 0o755},
 		provision.File{Base: base("exports", name("exports.d"), name("directory")), Path: ExportsFile, Content: exports(c, n), Mode: 0o644},
 		provision.Unit{Base: base("unit", name("exports")), Unit: "nfs-server.service", Files: []string{PortsFile}},
-		exported{Base: base("server", name("unit")), cluster: c, node: n},
+		exported{Base: base("server", name("unit")), cluster: c, node: n})
+}
+
+// guardSteps keep a server from starting without the disk of its export, at a
+// boot for one: the unit waits for the mount and looks for the sentinel. They
+// come after the sentinel and before the package, which starts the server.
+func guardSteps(n *inventory.Node, unit string, base baseFunc) []provision.Step {
+	dir := "/etc/systemd/system/" + unit + ".d"
+	return []provision.Step{
+		provision.Directory{Base: base("guard.d", n.Name+"/nfs/directory"), Path: dir, Mode: 0o755},
+		provision.File{Base: base("guard", n.Name+"/nfs/guard.d"), Path: dir + "/nucspark.conf", Content: guard(n), Mode: 0o644},
 	}
+}
+
+// guard is a drop-in of systemd.unit(5). RequiresMountsFor takes a list of
+// words that may be quoted, ConditionPathExists the rest of the line.
+func guard(n *inventory.Node) []byte {
+	path := strings.ReplaceAll(n.NFS.Export, "%", "%%")
+	return []byte(fmt.Sprintf(`# Written by nucspark from the inventory; changes are overwritten.
+# Without the disk of the export there is nothing to serve.
+[Unit]
+RequiresMountsFor="%s"
+ConditionPathExists=%s/%s
+`, strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(path), path, provision.Sentinel))
 }
 
 // exports is the list of one directory, for the nodes' addresses only.
@@ -106,7 +128,7 @@ func ganeshaSteps(c *inventory.Cluster, n *inventory.Node, base baseFunc) []prov
 	name := func(s string) string { return n.Name + "/nfs/" + s }
 	packages := []provision.Package{{Name: "nfs-ganesha"}, {Name: "nfs-ganesha-vfs"}}
 	before := []string{name("config"), name("directory")}
-	steps := []provision.Step{}
+	steps := guardSteps(n, "nfs-ganesha.service", base)
 	if version3(c) {
 		// NFSv3 clients find the server's ports through rpcbind, which must
 		// run before it.
@@ -115,7 +137,7 @@ func ganeshaSteps(c *inventory.Cluster, n *inventory.Node, base baseFunc) []prov
 		before = append(before, name("rpcbind"))
 	}
 	return append(steps,
-		provision.Packages{Base: base("packages", name("client")), Packages: packages},
+		provision.Packages{Base: base("packages", name("client"), name("guard")), Packages: packages},
 		provision.File{Base: base("config", name("packages")), Path: GaneshaFile, Content: ganeshaConfig(c, n), Mode: 0o644},
 		provision.Unit{Base: base("server", before...), Unit: "nfs-ganesha.service", Files: []string{GaneshaFile}})
 }
