@@ -78,8 +78,8 @@ func labelled(ctx context.Context, kind, lab string) ([]string, error) {
 	return strings.Fields(out), err
 }
 
-// running reports whether a container runs, as far as the engine can tell.
-func running(ctx context.Context, container string) bool {
+// containerRuns reports whether a container runs, as far as the engine can tell.
+func containerRuns(ctx context.Context, container string) bool {
 	out, err := docker(ctx, nil, "container", "inspect", "--format", "{{.State.Running}}", container)
 	return err != nil || out == "true"
 }

@@ -71,7 +71,15 @@ func StartEngine(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	missing := missingPackages(ctx)
+	need := slices.Concat(enginePackages, mirror.BuildPackages)
+	if o.Backend == VMs {
+		for _, t := range vmTools {
+			if !slices.Contains(need, t.pkg) {
+				need = append(need, t.pkg)
+			}
+		}
+	}
+	missing := missingPackages(ctx, need)
 	running := engineRunning(ctx)
 	if running == nil && len(missing) == 0 {
 		return nil
@@ -103,13 +111,14 @@ func StartEngine(ctx context.Context, o Options) error {
 	return startDetached(ctx, o)
 }
 
-// missingPackages asks dpkg; where there is no dpkg nothing counts as missing.
-func missingPackages(ctx context.Context) []string {
+// missingPackages asks dpkg which of the needed are not installed; where there
+// is no dpkg nothing counts as missing.
+func missingPackages(ctx context.Context, need []string) []string {
 	if _, err := exec.LookPath("dpkg-query"); err != nil {
 		return nil
 	}
 	var missing []string
-	for _, p := range slices.Concat(enginePackages, mirror.BuildPackages) {
+	for _, p := range need {
 		out, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f=${db:Status-Status}", p).Output()
 		if err == nil && string(out) == "installed" {
 			continue

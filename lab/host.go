@@ -22,6 +22,10 @@ type hostFacts struct {
 	Modules     string // directory of kernel modules, "" when there is none
 	MTU         int    // of the interface that leads out, bytes
 	Resolvers   []netip.Addr
+
+	// VM is the other case: the nodes have a kernel of their own, and of the
+	// above only MTU and Resolvers count.
+	VM bool
 }
 
 func probeHost() hostFacts {

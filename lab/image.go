@@ -28,7 +28,7 @@ var basePackages = []string{
 	"systemd-sysv", "systemd-timesyncd",
 }
 
-//go:embed node mountnfs/*.go
+//go:embed node vm mountnfs/*.go
 var recipe embed.FS
 
 // imageKey names the content of the node image: a short hash over everything
@@ -38,6 +38,9 @@ func imageKey(withNFS bool) string {
 	fmt.Fprintln(h, codename, runtime.GOARCH, basePackages, withNFS)
 	// The walk is in lexical order and an embedded file system does not fail.
 	_ = fs.WalkDir(recipe, ".", func(path string, d fs.DirEntry, err error) error {
+		if path == "vm" {
+			return fs.SkipDir
+		}
 		nfs := strings.HasPrefix(path, "mountnfs/")
 		if err != nil || d.IsDir() || strings.HasSuffix(path, "_test.go") || nfs && !withNFS {
 			return err
@@ -81,6 +84,24 @@ func nodeImage(ctx context.Context, o Options, host hostFacts) (string, error) {
 // buildRootFS writes the root file system as a tar archive. It is complete or
 // not there.
 func buildRootFS(ctx context.Context, o Options, withNFS bool, tar string) error {
+	if err := os.MkdirAll(filepath.Dir(tar), 0o755); err != nil {
+		return err
+	}
+	defer os.Remove(tar + ".part")
+	if err := bootstrap(ctx, o, "node/init", withNFS, basePackages, tar+".part", "--format=tar"); err != nil {
+		return err
+	}
+	old, _ := filepath.Glob(filepath.Join(o.Cache, "node", "*.tar"))
+	for _, name := range old {
+		os.Remove(name)
+	}
+	return os.Rename(tar+".part", tar)
+}
+
+// bootstrap makes a root file system with mmdebstrap. init is the recipe's file
+// that becomes the first process; what mmdebstrap says goes to build.log beside
+// the target.
+func bootstrap(ctx context.Context, o Options, init string, withNFS bool, packages []string, target string, more ...string) error {
 	if _, err := exec.LookPath("mmdebstrap"); err != nil {
 		return errors.New("mmdebstrap is not installed; install the package mmdebstrap or run `nucspark lab up --start-engine` as root")
 	}
@@ -94,12 +115,12 @@ func buildRootFS(ctx context.Context, o Options, withNFS bool, tar string) error
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
-	for _, name := range []string{"init", "setup"} {
-		b, err := recipe.ReadFile("node/" + name)
+	for _, name := range []string{init, "node/setup"} {
+		b, err := recipe.ReadFile(name)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), b, 0o755); err != nil {
 			return err
 		}
 	}
@@ -113,15 +134,12 @@ func buildRootFS(ctx context.Context, o Options, withNFS bool, tar string) error
 	if err := os.WriteFile(conf, []byte(apt.Conf), 0o600); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(tar), 0o755); err != nil {
-		return err
-	}
-	args := []string{"--quiet", "--variant=minbase", "--format=tar",
-		"--include=" + strings.Join(basePackages, ","),
+	args := append([]string{"--quiet", "--variant=minbase",
+		"--include=" + strings.Join(packages, ","),
 		"--aptopt=" + conf,
 		"--skip=cleanup/apt/lists", // a machine comes with its lists
-		"--customize-hook=" + filepath.Join(dir, "setup"),
-		codename, tar + ".part"}
+		"--customize-hook=" + filepath.Join(dir, "setup")}, more...)
+	args = append(args, codename, target)
 	for _, s := range apt.Sources {
 		name := sources + filepath.Ext(s.Name)
 		f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -136,26 +154,21 @@ func buildRootFS(ctx context.Context, o Options, withNFS bool, tar string) error
 	found, _ := filepath.Glob(sources + ".*")
 	args = append(args, found...)
 
-	logName := filepath.Join(o.Cache, "node", "build.log")
+	logName := filepath.Join(filepath.Dir(target), "build.log")
 	log, err := os.OpenFile(logName, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "mmdebstrap", args...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, dir
 	gentle(cmd)
-	defer os.Remove(tar + ".part")
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("mmdebstrap: %w; read %s", err, logName)
 	}
-	old, _ := filepath.Glob(filepath.Join(o.Cache, "node", "*.tar"))
-	for _, name := range old {
-		os.Remove(name)
-	}
-	return os.Rename(tar+".part", tar)
+	return nil
 }
 
 // modulePath is the Go module that holds the programs a lab builds.

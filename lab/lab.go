@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -38,6 +37,8 @@ type Options struct {
 	State        string       // keys of all labs of this user; default $XDG_STATE_HOME/nucspark/labs
 	SudoPassword string       // when set, sudo on the nodes asks for it and SSH accepts it
 	NoMirror     bool         // machines only
+	Backend      string       // Containers or VMs; default what the lab is made of, else Containers
+	Memory       int          // of each virtual machine, MiB; default 4096
 	Progress     func(string) // one line of what is being done; may be nil
 }
 
@@ -63,6 +64,12 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("the subnet of a lab is a private IPv4 /24 such as 172.31.77.0/24, not %s", o.Subnet)
 	}
 	o.Subnet = o.Subnet.Masked()
+	if o.Memory == 0 {
+		o.Memory = 4096
+	}
+	if o.Memory < 1024 {
+		return o, fmt.Errorf("a machine of %d MiB is too small: give it 1024 or more", o.Memory)
+	}
 	if o.Dir == "" {
 		o.Dir = "."
 	}
@@ -169,48 +176,58 @@ func Up(ctx context.Context, o Options) error {
 		return err
 	}
 	defer release()
+	nodes, err := o.backend()
+	if err != nil {
+		return err
+	}
 	if !o.NoMirror {
 		if err := buildMirror(ctx, o); err != nil {
 			return fmt.Errorf("filling the mirror: %w", err)
 		}
 	}
-	host := probeHost()
 	user, err := ensureKey(o.keyFile(), "nucspark lab "+o.Name)
 	if err != nil {
 		return err
 	}
-	nodes, err := o.machines()
+	if err := nodes.prepare(ctx); err != nil {
+		return err
+	}
+	machines, err := o.machines()
 	if err != nil {
 		return err
 	}
-	image, err := nodeImage(ctx, o, host)
-	if err != nil {
-		return err
-	}
+	host := probeHost()
 	if err := ensureNetwork(ctx, o, host.MTU); err != nil {
 		return err
 	}
-	have, err := labelled(ctx, "container", o.Name)
+	have, err := nodes.nodes(ctx)
+	if err != nil {
+		return err
+	}
+	containers, err := labelled(ctx, "container", o.Name)
 	if err != nil {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	for _, m := range nodes {
+	for _, m := range machines {
 		g.Go(func() error {
-			return ensureNode(gctx, o, m, image, host, user, slices.Contains(have, o.object(m.Name)))
+			return ensureNode(gctx, o, nodes, m, user, slices.ContainsFunc(have, func(n NodeState) bool { return n.Name == m.Name }))
 		})
 	}
 	mirrorKey := ""
 	if !o.NoMirror {
 		mirrorKey = mirror.PublicKey(o.Cache)
 		g.Go(func() error {
-			return ensureMirror(gctx, o, slices.Contains(have, o.object(mirrorName)))
+			return ensureMirror(gctx, o, slices.Contains(containers, o.object(mirrorName)))
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	body, err := renderInventory(o, nodes, host, o.keyFile(), mirrorKey)
+	if _, ok := nodes.(*vms); ok {
+		host = hostFacts{VM: true}
+	}
+	body, err := renderInventory(o, machines, host, o.keyFile(), mirrorKey)
 	if err != nil {
 		return err
 	}
@@ -241,14 +258,14 @@ func ensureNetwork(ctx context.Context, o Options, mtu int) error {
 
 // ensureNode makes one node answer: taken up as it is, switched on, or, when
 // neither helps, replaced.
-func ensureNode(ctx context.Context, o Options, m machine, image string, host hostFacts, user keyPair, there bool) error {
+func ensureNode(ctx context.Context, o Options, b backend, m machine, user keyPair, there bool) error {
 	if there {
-		err := startNode(ctx, o, m.Name)
+		err := b.start(ctx, m.Name)
 		if err == nil {
 			// Long, because what is replaced loses its disks, and a busy
 			// machine is slow.
-			wait, cancel := context.WithTimeout(ctx, 2*time.Minute)
-			err = waitForSSH(wait, o, m, user.Signer)
+			wait, cancel := context.WithTimeout(ctx, b.patience())
+			err = waitForSSH(wait, b, m, user.Signer)
 			cancel()
 		}
 		if err == nil || ctx.Err() != nil {
@@ -256,19 +273,19 @@ func ensureNode(ctx context.Context, o Options, m machine, image string, host ho
 		}
 		o.say("replacing %s: %v", m.Name, err)
 	}
-	if err := removeNode(ctx, o, m.Name); err != nil {
+	if err := b.remove(ctx, m.Name); err != nil {
 		return err
 	}
-	if err := createNode(ctx, o, m, image, host, user.Authorized()); err != nil {
+	if err := b.create(ctx, m, user.Authorized()); err != nil {
 		return fmt.Errorf("making %s: %w", m.Name, err)
 	}
-	if err := startNode(ctx, o, m.Name); err != nil {
+	if err := b.start(ctx, m.Name); err != nil {
 		return fmt.Errorf("starting %s: %w", m.Name, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startBound)
+	ctx, cancel := context.WithTimeout(ctx, b.patience())
 	defer cancel()
-	if err := waitForSSH(ctx, o, m, user.Signer); err != nil {
-		return fmt.Errorf("%w; read `docker logs %s`", err, o.object(m.Name))
+	if err := waitForSSH(ctx, b, m, user.Signer); err != nil {
+		return fmt.Errorf("%w; read %s", err, b.log(m.Name))
 	}
 	o.say("%s is on at %s", m.Name, m.Address)
 	return nil

@@ -192,7 +192,7 @@ func waitForPorts(ctx context.Context, container string, a netip.Addr, ports ...
 			ports = ports[1:]
 			continue
 		}
-		if !running(ctx, container) {
+		if !containerRuns(ctx, container) {
 			return errors.New("it ended")
 		}
 		select {

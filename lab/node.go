@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,19 +64,78 @@ var volumeDirs = []string{"var", "data", "srv"}
 
 func volumeName(container, dir string) string { return container + "-" + dir }
 
-// createNode makes the container and its volumes and puts into it what is this
+// containers are nodes that are containers of the engine.
+type containers struct {
+	o     Options
+	host  hostFacts
+	image string // set by prepare
+}
+
+func (c *containers) prepare(ctx context.Context) (err error) {
+	c.image, err = nodeImage(ctx, c.o, c.host)
+	return err
+}
+
+func (c *containers) nodes(ctx context.Context) ([]NodeState, error) {
+	out, err := docker(ctx, nil, "container", "ls", "--all", "--filter", "label="+labelKey+"="+c.o.Name,
+		"--filter", "label="+nodeLabel, "--format", `{{.Label "`+nodeLabel+`"}}`)
+	if err != nil {
+		return nil, err
+	}
+	names := strings.Fields(out)
+	slices.Sort(names)
+	var nodes []NodeState
+	for _, name := range names {
+		power, address, err := inspect(ctx, c.o.object(name))
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, NodeState{Name: name, Address: address, Power: power})
+	}
+	return nodes, nil
+}
+
+// inspect returns the state of a container in the engine's word and the
+// address that it was given.
+func inspect(ctx context.Context, container string) (power, address string, err error) {
+	out, err := docker(ctx, nil, "container", "inspect", "--format",
+		`{{.State.Status}} {{range .NetworkSettings.Networks}}{{with .IPAMConfig}}{{.IPv4Address}}{{end}}{{end}}`, container)
+	power, address, _ = strings.Cut(out, " ")
+	return power, address, err
+}
+
+func (c *containers) running(ctx context.Context, node string) bool {
+	return containerRuns(ctx, c.o.object(node))
+}
+
+func (c *containers) kill(ctx context.Context, node string) error {
+	_, err := docker(ctx, nil, "kill", "--signal", "KILL", c.o.object(node))
+	if saidBy(err, "is not running") {
+		return nil
+	}
+	return err
+}
+
+// patience is long where a node's disks are at stake: what is replaced loses
+// them, and a busy machine is slow. For starting, seconds are usual; on a
+// machine with ten times the work of its processors it is more than a minute.
+func (c *containers) patience() time.Duration { return 4 * time.Minute }
+
+func (c *containers) log(node string) string { return "`docker logs " + c.o.object(node) + "`" }
+
+// create makes the container and its volumes and puts into it what is this
 // node's own. It does not start it.
-func createNode(ctx context.Context, o Options, m machine, image string, host hostFacts, userKey string) error {
-	name := o.object(m.Name)
+func (c *containers) create(ctx context.Context, m machine, userKey string) error {
+	name := c.o.object(m.Name)
 	for _, dir := range volumeDirs {
-		if _, err := docker(ctx, nil, "volume", "create", "--label", labelKey+"="+o.Name, volumeName(name, dir)); err != nil {
+		if _, err := docker(ctx, nil, "volume", "create", "--label", labelKey+"="+c.o.Name, volumeName(name, dir)); err != nil {
 			return err
 		}
 	}
-	if _, err := docker(ctx, nil, createArgs(o, m, image, host)...); err != nil {
+	if _, err := docker(ctx, nil, createArgs(c.o, m, c.image, c.host)...); err != nil {
 		return err
 	}
-	archive, err := nodeArchive(ctx, o, m, host, userKey)
+	archive, err := nodeArchive(ctx, c.o, m, c.host, userKey, nil)
 	if err != nil {
 		return err
 	}
@@ -83,10 +143,8 @@ func createNode(ctx context.Context, o Options, m machine, image string, host ho
 	return err
 }
 
-// removeNode removes a node with its disks; nothing is done for one that is
-// not there.
-func removeNode(ctx context.Context, o Options, node string) error {
-	name := o.object(node)
+func (c *containers) remove(ctx context.Context, node string) error {
+	name := c.o.object(node)
 	if _, err := docker(ctx, nil, "container", "rm", "--force", name); err != nil && !saidBy(err, "no such container") {
 		return err
 	}
@@ -100,8 +158,9 @@ func removeNode(ctx context.Context, o Options, node string) error {
 
 // nodeArchive is a tar archive of the files that make a node this one. They
 // are unpacked below /first-boot, from where the node's first boot moves them
-// to their places: the engine holds /etc/hosts and its like until then.
-func nodeArchive(ctx context.Context, o Options, m machine, host hostFacts, userKey string) (*bytes.Buffer, error) {
+// to their places: the engine holds /etc/hosts and its like until then. more
+// are further files, mode 0644.
+func nodeArchive(ctx context.Context, o Options, m machine, host hostFacts, userKey string, more []file) (*bytes.Buffer, error) {
 	id := make([]byte, 32)
 	if _, err := rand.Read(id); err != nil {
 		return nil, err
@@ -148,6 +207,9 @@ func nodeArchive(ctx context.Context, o Options, m machine, host hostFacts, user
 	put("/home/"+user+"/.ssh/", "", 0o700, 1000)
 	put("/home/"+user+"/.ssh/authorized_keys", userKey+"\n", 0o600, 1000)
 
+	for _, f := range more {
+		put(f.Name, f.Body, 0o644, 0)
+	}
 	apt := machineApt(ctx)
 	if apt.Conf != "" {
 		put("/etc/apt/apt.conf.d/99machine", apt.Conf, 0o644, 0)
@@ -182,17 +244,17 @@ func nodeArchive(ctx context.Context, o Options, m machine, host hostFacts, user
 	return &buf, failed
 }
 
-// startNode presses the power button and, where sudo shall ask, sets the
-// password: through the standard input, so that it is in no process list.
-func startNode(ctx context.Context, o Options, node string) error {
-	name := o.object(node)
+// start presses the power button and, where sudo shall ask, sets the password:
+// through the standard input, so that it is in no process list.
+func (c *containers) start(ctx context.Context, node string) error {
+	name := c.o.object(node)
 	if _, err := docker(ctx, nil, "start", name); err != nil {
 		return err
 	}
-	if o.SudoPassword == "" {
+	if c.o.SudoPassword == "" {
 		return nil
 	}
-	_, err := docker(ctx, strings.NewReader(user+":"+o.SudoPassword+"\n"), "exec", "--interactive", name, "chpasswd")
+	_, err := docker(ctx, strings.NewReader(user+":"+c.o.SudoPassword+"\n"), "exec", "--interactive", name, "chpasswd")
 	return err
 }
 
@@ -205,7 +267,8 @@ func answers(ctx context.Context, m machine, key ssh.Signer) error {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	// A machine without hardware virtualization takes seconds for the keys.
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		return err
 	}
 	c, chans, reqs, err := ssh.NewClientConn(conn, m.Address.String(), &ssh.ClientConfig{
@@ -227,7 +290,7 @@ func answers(ctx context.Context, m machine, key ssh.Signer) error {
 }
 
 // waitForSSH polls until the node answers, goes off or ctx ends.
-func waitForSSH(ctx context.Context, o Options, m machine, key ssh.Signer) error {
+func waitForSSH(ctx context.Context, b backend, m machine, key ssh.Signer) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	var err error
@@ -239,7 +302,7 @@ func waitForSSH(ctx context.Context, o Options, m machine, key ssh.Signer) error
 		if err == nil || ctx.Err() == nil { // else it says only that time is up
 			err = e
 		}
-		if !running(ctx, o.object(m.Name)) {
+		if !b.running(ctx, m.Name) {
 			return fmt.Errorf("%s went off while it started", m.Name)
 		}
 		select {

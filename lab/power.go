@@ -8,79 +8,70 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 )
 
 // Kill cuts the power of one node: every process in it ends in the same
 // instant and nothing is flushed by them. The disks stay.
 func Kill(ctx context.Context, o Options, node string) error {
-	o, err := o.withNode(ctx, node)
+	_, b, _, err := o.withNode(ctx, node)
 	if err != nil {
 		return err
 	}
-	if _, err = docker(ctx, nil, "kill", "--signal", "KILL", o.object(node)); saidBy(err, "is not running") {
-		return nil
-	}
-	return err
+	return b.kill(ctx, node)
 }
-
-// startBound is how long a node may take until it answers. Seconds are usual;
-// on a machine with ten times the work of its processors it is more than a
-// minute.
-const startBound = 4 * time.Minute
 
 // Start switches one node on and waits until it answers over SSH. A node that
 // is on stays as it is.
 func Start(ctx context.Context, o Options, node string) error {
-	o, err := o.withNode(ctx, node)
+	o, b, at, err := o.withNode(ctx, node)
 	if err != nil {
 		return err
 	}
-	if err := startNode(ctx, o, node); err != nil {
+	if err := b.start(ctx, node); err != nil {
 		return err
 	}
-	address, err := docker(ctx, nil, "container", "inspect", "--format",
-		"{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", o.object(node))
+	m, key, err := o.machine(node, at.Address)
 	if err != nil {
 		return err
 	}
-	m, key, err := o.machine(node, strings.TrimSpace(address))
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, startBound)
+	ctx, cancel := context.WithTimeout(ctx, b.patience())
 	defer cancel()
-	return waitForSSH(ctx, o, m, key.Signer)
+	return waitForSSH(ctx, b, m, key.Signer)
 }
 
-// withNode checks that the lab has the node.
-func (o Options) withNode(ctx context.Context, node string) (Options, error) {
+// withNode finds the node in the lab.
+func (o Options) withNode(ctx context.Context, node string) (Options, backend, NodeState, error) {
+	fail := func(err error) (Options, backend, NodeState, error) { return o, nil, NodeState{}, err }
 	o, err := o.withDefaults()
 	if err != nil {
-		return o, err
+		return fail(err)
 	}
 	if err := engineRunning(ctx); err != nil {
-		return o, err
+		return fail(err)
 	}
-	out, err := docker(ctx, nil, "container", "ls", "--all", "--filter", "label="+labelKey+"="+o.Name,
-		"--filter", "label="+nodeLabel, "--format", `{{.Label "`+nodeLabel+`"}}`)
+	b, err := o.backend()
 	if err != nil {
-		return o, err
+		return fail(err)
 	}
-	names := strings.Fields(out)
-	if slices.Contains(names, node) {
-		return o, nil
+	nodes, err := b.nodes(ctx)
+	if err != nil {
+		return fail(err)
 	}
-	slices.Sort(names)
+	var names []string
+	for _, n := range nodes {
+		if n.Name == node {
+			return o, b, n, nil
+		}
+		names = append(names, n.Name)
+	}
 	if len(names) == 0 {
-		return o, fmt.Errorf("there is no lab %q: make one with `nucspark lab up`", o.Name)
+		return fail(fmt.Errorf("there is no lab %q: make one with `nucspark lab up`", o.Name))
 	}
-	return o, fmt.Errorf("the lab %q has no node %q; it has %s", o.Name, node, strings.Join(names, ", "))
+	return fail(fmt.Errorf("the lab %q has no node %q; it has %s", o.Name, node, strings.Join(names, ", ")))
 }
 
-// Down removes what the lab made: its containers, volumes, network, images
+// Down removes what the lab made: its machines with their disks, network, images
 // that no other lab uses, keys, and lab.hcl if it is as Up wrote it. The cache
 // stays. Down of a lab that does not exist does nothing.
 func Down(ctx context.Context, o Options) error {
@@ -100,6 +91,9 @@ func Down(ctx context.Context, o Options) error {
 		return err
 	}
 	defer release()
+	if err := removeVMs(ctx, o); err != nil {
+		return err
+	}
 	for _, kind := range []string{"container", "volume", "network"} {
 		names, err := labelled(ctx, kind, o.Name)
 		if err != nil {

@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"sort"
-	"strings"
+	"slices"
 	"time"
 )
 
@@ -45,28 +44,31 @@ func Status(ctx context.Context, o Options) (State, error) {
 	if err := engineRunning(ctx); err != nil {
 		return State{}, err
 	}
+	b, err := o.backend()
+	if err != nil {
+		return State{}, err
+	}
+	nodes, err := b.nodes(ctx)
+	if err != nil {
+		return State{}, err
+	}
 	names, err := labelled(ctx, "container", o.Name)
 	if err != nil {
 		return State{}, err
 	}
-	sort.Strings(names)
-	s := State{Name: o.Name, Nodes: []NodeState{}, Up: len(names) > 0}
-	for _, name := range names {
-		out, err := docker(ctx, nil, "container", "inspect", "--format",
-			`{{.State.Status}} {{range .NetworkSettings.Networks}}{{with .IPAMConfig}}{{.IPv4Address}}{{end}}{{end}}`, name)
+	s := State{Name: o.Name, Nodes: []NodeState{}, Up: len(nodes) > 0}
+	if name := o.object(mirrorName); slices.Contains(names, name) {
+		power, address, err := inspect(ctx, name)
 		if err != nil {
 			return State{}, err
 		}
-		power, address, _ := strings.Cut(out, " ")
-		if name == o.object(mirrorName) {
-			s.Mirror = MirrorState{Address: address, Power: power,
-				Apt:    power == "running" && fetches(ctx, "http://"+address+"/InRelease"),
-				Images: power == "running" && fetches(ctx, "http://"+address+":5000/v2/")}
-			s.Up = s.Up && s.Mirror.Apt && s.Mirror.Images
-			continue
-		}
-		n := NodeState{Name: strings.TrimPrefix(name, o.object("")+"-"), Address: address, Power: power}
-		if n.Why = "it is off"; power == "running" {
+		s.Mirror = MirrorState{Address: address, Power: power,
+			Apt:    power == "running" && fetches(ctx, "http://"+address+"/InRelease"),
+			Images: power == "running" && fetches(ctx, "http://"+address+":5000/v2/")}
+		s.Up = s.Up && s.Mirror.Apt && s.Mirror.Images
+	}
+	for _, n := range nodes {
+		if n.Why = "it is off"; n.Power == "running" {
 			n.Why = ""
 			if err := o.connect(ctx, n.Name, n.Address); err != nil {
 				n.Why = err.Error()

@@ -24,8 +24,8 @@ func newLabCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lab",
 		Short: "Throw-away mini PCs on this machine",
-		Long: "Throw-away mini PCs on this machine: containers that run systemd, sshd and apt like a\n" +
-			"freshly installed machine, and a mirror with the packages and images they need.",
+		Long: "Throw-away mini PCs on this machine: containers or virtual machines that run systemd, sshd\n" +
+			"and apt like a freshly installed machine, and a mirror with the packages and images they need.",
 		Example: `  nucspark lab up
   nucspark up -f lab.hcl
   nucspark lab kill nuc03
@@ -72,7 +72,8 @@ func labUp(o *lab.Options) *cobra.Command {
 		Short: "Make the machines, or what is missing of them, and write lab.hcl",
 		Example: `  nucspark lab up
   nucspark lab up --nodes 5 --dir /tmp/five
-  sudo nucspark lab up --start-engine`,
+  sudo nucspark lab up --start-engine
+  sudo nucspark lab up --backend vm --nodes 2`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if startEngine {
@@ -86,7 +87,9 @@ func labUp(o *lab.Options) *cobra.Command {
 	cmd.Flags().IntVar(&o.Nodes, "nodes", 3, "number of machines")
 	cmd.Flags().StringVar(&o.Dir, "dir", ".", "directory in which lab.hcl is written")
 	cmd.Flags().TextVar(&o.Subnet, "subnet", netip.MustParsePrefix("172.31.77.0/24"), "private network of the machines, a /24")
-	cmd.Flags().BoolVar(&startEngine, "start-engine", false, "install and start a container engine where none runs (root; Debian, Ubuntu)")
+	cmd.Flags().BoolVar(&startEngine, "start-engine", false, "install what is missing and start a container engine where none runs (root; Debian, Ubuntu)")
+	cmd.Flags().StringVar(&o.Backend, "backend", "", "what the machines are: container, or vm for virtual machines (default: what they are already, else container)")
+	cmd.Flags().IntVar(&o.Memory, "memory", 4096, "memory of each virtual machine in MiB")
 	cmd.Flags().BoolVar(&o.NoMirror, "no-mirror", false, "machines only, no packages and images to install on them")
 	return cmd
 }
