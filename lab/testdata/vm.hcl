@@ -7,6 +7,9 @@ cluster "lab" {
 ssh {
   user        = "nuc"
   private_key = "/state/id_ed25519"
+
+  # Without hardware virtualization a log-in takes long.
+  connect_timeout = "3m"
 }
 
 node "nuc01" {
