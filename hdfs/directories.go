@@ -3,6 +3,7 @@ package hdfs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 
@@ -56,7 +57,7 @@ func (directoriesStep) Diff(f provision.Facts) ([]provision.Change, error) {
 			c.Action, c.Old = provision.Update, describe(st.Permission, st.Owner)
 		case 404:
 		default:
-			c.After = datanodesStep
+			c.After = answersStep
 		}
 		changes = append(changes, c)
 	}
@@ -73,7 +74,7 @@ func describe(permission, owner string) string {
 	return permission + " " + owner
 }
 
-func (directoriesStep) Apply(ctx context.Context, env *provision.Env, changes []provision.Change) error {
+func (s directoriesStep) Apply(ctx context.Context, env *provision.Env, changes []provision.Change) error {
 	k, err := env.Kube(ctx)
 	if err != nil {
 		return err
@@ -84,6 +85,15 @@ func (directoriesStep) Apply(ctx context.Context, env *provision.Env, changes []
 	}
 	defer c.Close()
 	c = c.As(provision.HDFSUser)
+	err = s.make(ctx, c, changes)
+	var remote *RemoteError
+	if errors.As(err, &remote) && remote.Exception == "SafeModeException" {
+		return &provision.StepError{Step: s.Name, Err: err, Transient: true, Hint: "the namenode waits for blocks: see which datanodes are off with nucspark status"}
+	}
+	return err
+}
+
+func (directoriesStep) make(ctx context.Context, c *Client, changes []provision.Change) error {
 	for _, change := range changes {
 		for _, d := range directories {
 			if d.path != change.Key {

@@ -79,7 +79,8 @@ func Steps(site *provision.Site) []provision.Step {
 		}
 	}
 	for _, n := range users {
-		add(provision.Image{Base: provision.Base{Name: n.Name + "/hdfs/image", Node: n.Name, After: []string{provision.NodeBase(n.Name)}}, Ref: l.image})
+		add(provision.Image{Base: provision.Base{Name: n.Name + "/hdfs/image", Node: n.Name,
+			After: []string{provision.NodeImages(n.Name), provision.NodeImages(l.control.Name)}}, Ref: l.image})
 	}
 	var ready, disks []string // every reachable node; every directory
 	for _, n := range site.Reachable() {
@@ -144,8 +145,9 @@ func Steps(site *provision.Site) []provision.Step {
 	}
 	add(leavingStep{Base: provision.Base{Name: "cluster/hdfs/leaving", After: []string{provision.NamespaceReady}}, site: site})
 	add(l.datanodesReady(slices.Concat(labelled, sets)))
-	add(directoriesStep{Base: provision.Base{Name: "cluster/hdfs/directories", After: []string{datanodesStep}}})
-	last := []string{"cluster/hdfs/directories", "cluster/hdfs/leaving"}
+	add(directoriesStep{Base: provision.Base{Name: "cluster/hdfs/directories", After: []string{answersStep}}})
+	add(provision.Milestone{Name: provision.HDFSNames, After: []string{"cluster/hdfs/directories"}})
+	last := []string{provision.HDFSNames, datanodesStep, "cluster/hdfs/leaving"}
 	if l.second != nil {
 		last = append(last, "cluster/hdfs/checkpoint")
 	}

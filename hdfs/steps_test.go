@@ -108,7 +108,7 @@ func TestNeeds(t *testing.T) {
 	} {
 		known := map[string]bool{provision.ClusterNetwork: true, provision.NamespaceReady: true}
 		for _, n := range site.Cluster.Nodes {
-			known[provision.NodeBase(n.Name)], known[provision.NodeReady(n.Name)] = true, true
+			known[provision.NodeBase(n.Name)], known[provision.NodeImages(n.Name)], known[provision.NodeReady(n.Name)] = true, true, true
 		}
 		steps := Steps(site)
 		for _, s := range steps {
@@ -124,8 +124,10 @@ func TestNeeds(t *testing.T) {
 				}
 			}
 		}
-		if !known[provision.HDFSReady] {
-			t.Errorf("nothing provides %s", provision.HDFSReady)
+		for _, m := range []string{provision.HDFSNames, provision.HDFSReady} {
+			if !known[m] {
+				t.Errorf("nothing provides %s", m)
+			}
 		}
 	}
 }

@@ -83,7 +83,8 @@ func Steps(site *provision.Site) []provision.Step {
 
 	// Nodes.
 	for _, n := range site.Reachable() {
-		steps = append(steps, images{provision.Base{Name: imagesID(n.Name), Node: n.Name, After: []string{provision.NodeBase(n.Name)}}, site, n})
+		steps = append(steps, images{provision.Base{Name: imagesID(n.Name), Node: n.Name, After: []string{provision.NodeBase(n.Name)}}, site, n},
+			provision.Milestone{Name: provision.NodeImages(n.Name), After: []string{imagesID(n.Name)}})
 		member, kubelet := provision.ClusterAPI, n.Name+"/kubeadm/kubelet"
 		if n.Role != inventory.ControlPlane {
 			member = n.Name + "/kubeadm/join"

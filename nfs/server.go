@@ -3,6 +3,7 @@ package nfs
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"nucspark.io/nucspark/inventory"
@@ -37,7 +38,7 @@ type baseFunc func(name string, after ...string) provision.Base
 func kernelSteps(c *inventory.Cluster, n *inventory.Node, base baseFunc) []provision.Step {
 	name := func(s string) string { return n.Name + "/nfs/" + s }
 	return append(guardSteps(n, "nfs-server.service", base),
-		provision.Packages{Base: base("packages", name("client"), name("guard")), Packages: []provision.Package{{Name: "nfs-kernel-server"}}},
+		provision.Packages{Base: base("packages", name("ports"), name("guard")), Packages: append(slices.Clone(clientPackages), provision.Package{Name: "nfs-kernel-server"})},
 		provision.Directory{Base: base("exports.d", name("packages")), Path: "/etc/exports.d", Mode: 0o755},
 		provision.File{Base: base("exports", name("exports.d"), name("directory")), Path: ExportsFile, Content: exports(c, n), Mode: 0o644},
 		provision.Unit{Base: base("unit", name("exports")), Unit: "nfs-server.service", Files: []string{PortsFile}},
@@ -126,7 +127,7 @@ func (s exported) Apply(ctx context.Context, env *provision.Env, _ []provision.C
 // ganeshaSteps serve with nfs-ganesha, for kernels without a server.
 func ganeshaSteps(c *inventory.Cluster, n *inventory.Node, base baseFunc) []provision.Step {
 	name := func(s string) string { return n.Name + "/nfs/" + s }
-	packages := []provision.Package{{Name: "nfs-ganesha"}, {Name: "nfs-ganesha-vfs"}}
+	packages := append(slices.Clone(clientPackages), provision.Package{Name: "nfs-ganesha"}, provision.Package{Name: "nfs-ganesha-vfs"})
 	before := []string{name("config"), name("directory")}
 	steps := guardSteps(n, "nfs-ganesha.service", base)
 	if version3(c) {
@@ -137,7 +138,7 @@ func ganeshaSteps(c *inventory.Cluster, n *inventory.Node, base baseFunc) []prov
 		before = append(before, name("rpcbind"))
 	}
 	return append(steps,
-		provision.Packages{Base: base("packages", name("client"), name("guard")), Packages: packages},
+		provision.Packages{Base: base("packages", name("ports"), name("guard")), Packages: packages},
 		provision.File{Base: base("config", name("packages")), Path: GaneshaFile, Content: ganeshaConfig(c, n), Mode: 0o644},
 		provision.Unit{Base: base("server", before...), Unit: "nfs-ganesha.service", Files: []string{GaneshaFile}})
 }

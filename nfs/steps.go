@@ -26,9 +26,9 @@ func Steps(site *provision.Site) []provision.Step {
 		steps = append(steps,
 			// Before the programs: they start as soon as they are installed.
 			provision.Directory{Base: base("conf.d", provision.NodeBase(n.Name)), Path: path.Dir(PortsFile), Mode: 0o755},
-			provision.File{Base: base("ports", n.Name+"/nfs/conf.d"), Path: PortsFile, Content: []byte(pinned), Mode: 0o644},
-			provision.Packages{Base: base("client", n.Name+"/nfs/ports"), Packages: []provision.Package{{Name: "nfs-common"}}})
+			provision.File{Base: base("ports", n.Name+"/nfs/conf.d"), Path: PortsFile, Content: []byte(pinned), Mode: 0o644})
 		if n.NFS == nil {
+			steps = append(steps, provision.Packages{Base: base("packages", n.Name+"/nfs/ports"), Packages: clientPackages})
 			continue
 		}
 		steps = append(steps, exportStep{base("directory", provision.NodeBase(n.Name)), site, n})
@@ -40,6 +40,10 @@ func Steps(site *provision.Site) []provision.Step {
 	}
 	return append(steps, volumeSteps(site)...)
 }
+
+// clientPackages are what mount(8) calls; servers get them in one go with
+// their own.
+var clientPackages = []provision.Package{{Name: "nfs-common"}}
 
 // Servers of NFS.
 const (

@@ -161,13 +161,16 @@ func (a *apt) updateStale(ctx context.Context) (updated bool, err error) {
 }
 
 // update fetches package lists. A repository of the user's own that is broken
-// is reported and does not stop the run; nucspark's own must answer.
+// is reported and does not stop the run; nucspark's own must answer. Where all
+// repositories do, one call has done both.
 func (a *apt) update(ctx context.Context, own, all bool) error {
 	get := aptGet(a.timeout())
 	if all {
-		_, err := a.run(ctx, "updating the package lists", aptEnvironment+get+" update && touch "+stampAll)
+		_, err := a.run(ctx, "updating the package lists", aptEnvironment+get+" --error-on=any update && touch "+stampAll+" "+stampOwn)
 		var cmd *host.CommandError
 		switch {
+		case err == nil:
+			return nil
 		case errors.As(err, &cmd) && ctx.Err() == nil:
 			a.env.Log("going on with the package lists that could be updated: " + err.Error())
 		case err != nil:

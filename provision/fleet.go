@@ -35,6 +35,7 @@ type Fleet struct {
 	mu      sync.Mutex
 	remotes map[string]Remote
 	kube    *kube.Client
+	timings Timings
 }
 
 // NewFleet returns a fleet without connections. dial opens one.
@@ -166,11 +167,15 @@ func (f *Fleet) survey(ctx context.Context, nodes []inventory.Node, connected fu
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
+			start := time.Now()
 			r, err := f.Remote(ctx, n.Name)
+			f.slowest(dialled, start)
 			var m Machine
 			if err == nil {
 				connected(n.Name)
+				start = time.Now()
 				m, err = survey(ctx, n.Name, r, f.cluster)
+				f.slowest(surveyed, start)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -213,11 +218,18 @@ func (f *Fleet) Read(ctx context.Context, queries []Query) (Facts, error) {
 	facts := Facts{answers: map[string]any{}}
 	var mu sync.Mutex
 	var errs []error
-	var wg sync.WaitGroup
+	var wg, nodes sync.WaitGroup
+	start := time.Now()
 	for node, qs := range byNode {
 		wg.Add(1)
+		if node != "" {
+			nodes.Add(1)
+		}
 		go func() {
 			defer wg.Done()
+			if node != "" {
+				defer nodes.Done()
+			}
 			var a map[string]any
 			var err error
 			if node == "" {
@@ -235,6 +247,8 @@ func (f *Fleet) Read(ctx context.Context, queries []Query) (Facts, error) {
 			}
 		}()
 	}
+	nodes.Wait()
+	f.timed(askedNodes, start)
 	wg.Wait()
 	return facts, errors.Join(errs...)
 }
@@ -260,6 +274,7 @@ func (f *Fleet) readNode(ctx context.Context, node string, queries []Query) (map
 // queries stay unknown: a plan says so, and the steps that need the API look
 // again when it is there.
 func (f *Fleet) readCluster(ctx context.Context, queries []Query) (map[string]any, error) {
+	defer f.timed(askedAPI, time.Now())
 	a := map[string]any{}
 	for _, q := range queries {
 		a[q.Key()] = unknown{}

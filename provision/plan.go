@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"sort"
 	"strings"
+	"time"
 )
 
 // Plan is all steps with their changes. Making one changes nothing.
@@ -37,6 +38,7 @@ func MakePlan(ctx context.Context, fleet *Fleet, steps []Step) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer fleet.timed(diffed, time.Now())
 	p := &Plan{}
 	for _, s := range ordered {
 		planned := &Planned{Step: s, facts: facts}

@@ -48,17 +48,23 @@ type Change struct {
 // Milestones are names that steps of one component may need from another.
 // Each is provided by exactly one component as a [Milestone] step.
 const (
-	ClusterAPI     = "cluster/api"       // kubeadm: the API server answers
-	ClusterNetwork = "cluster/network"   // kubeadm: pod network and DNS run
-	NFSVolumes     = "cluster/volumes"   // nfs: every claim is bound
-	HDFSReady      = "cluster/hdfs"      // hdfs: out of safe mode, every datanode registered
-	SparkReady     = "cluster/spark"     // spark: master alive, every worker registered
-	NamespaceReady = "cluster/namespace" // kubeadm: the namespace of all objects is there
+	ClusterAPI     = "cluster/api"        // kubeadm: the API server answers
+	ClusterNetwork = "cluster/network"    // kubeadm: pod network and DNS run
+	NFSVolumes     = "cluster/volumes"    // nfs: every claim is bound
+	HDFSNames      = "cluster/hdfs/names" // hdfs: the namenode answers, and the directories that users and Spark begin with exist
+	HDFSReady      = "cluster/hdfs"       // hdfs: out of safe mode, every datanode registered
+	SparkReady     = "cluster/spark"      // spark: master alive, every worker registered
+	NamespaceReady = "cluster/namespace"  // kubeadm: the namespace of all objects is there
 )
 
 // NodeBase is the milestone of a node whose system, container runtime and
 // Kubernetes packages are in place. It is provided by ubuntu.
 func NodeBase(node string) string { return node + "/base" }
+
+// NodeImages is the milestone of a node that has the images which Kubernetes
+// itself runs. All nodes share one line to the registry: what else is fetched
+// comes after these, on which the cluster waits. It is provided by kubeadm.
+func NodeImages(node string) string { return node + "/images" }
 
 // NodeReady is the milestone of a node that is a Ready and labelled member of
 // the cluster. It is provided by kubeadm.

@@ -7,7 +7,7 @@ import (
 )
 
 // WaitFor is a step: something that the machines do by themselves has
-// happened. It looks again every second until it holds or Bound is over.
+// happened. It looks again twice a second until it holds or Bound is over.
 type WaitFor struct {
 	Base
 	Key     string             // what is waited for: "namenode out of safe mode"
@@ -31,7 +31,7 @@ func (s WaitFor) Apply(ctx context.Context, env *Env, _ []Change) error {
 	ctx, cancel := context.WithTimeout(ctx, s.Bound)
 	defer cancel()
 	last := ""
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(time.Second / 2)
 	defer tick.Stop()
 	for {
 		f, err := env.Read(ctx, s.Queries...)

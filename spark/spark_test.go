@@ -110,7 +110,7 @@ func TestWithoutHDFS(t *testing.T) {
 		}
 	}
 	for _, step := range Steps(s) {
-		if slices.Contains(step.Needs(), provision.HDFSReady) {
+		if slices.Contains(step.Needs(), provision.HDFSReady) || slices.Contains(step.Needs(), provision.HDFSNames) {
 			t.Errorf("%s waits for HDFS", step.ID())
 		}
 	}
@@ -119,9 +119,9 @@ func TestWithoutHDFS(t *testing.T) {
 // Every need is a step of this package or a milestone of another.
 func TestNeeds(t *testing.T) {
 	for _, s := range []*provision.Site{all(t, nil), site(t, nil, "nuc01", "nuc03")} {
-		known := map[string]bool{provision.NamespaceReady: true, provision.HDFSReady: true, provision.ClusterNetwork: true}
+		known := map[string]bool{provision.NamespaceReady: true, provision.HDFSNames: true, provision.ClusterNetwork: true}
 		for n := range s.Machines {
-			known[provision.NodeBase(n)], known[provision.NodeReady(n)] = true, true
+			known[provision.NodeBase(n)], known[provision.NodeImages(n)], known[provision.NodeReady(n)] = true, true, true
 		}
 		steps := Steps(s)
 		for _, step := range steps {

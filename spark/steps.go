@@ -40,7 +40,7 @@ func (l *layout) reachable() []*inventory.Node {
 const registeredBound = 30 * time.Minute
 
 // Steps returns the steps of Spark. Master and workers do not wait for HDFS;
-// the history server and the milestone do.
+// the history server waits for its directory.
 func Steps(site *provision.Site) []provision.Step {
 	l := newLayout(site)
 	var steps []provision.Step
@@ -60,7 +60,8 @@ func Steps(site *provision.Site) []provision.Step {
 	}
 	for _, n := range nodes {
 		if site.Pullable(l.image) {
-			add(provision.Image{Base: provision.Base{Name: n.Name + "/spark/image", Node: n.Name, After: []string{provision.NodeBase(n.Name)}}, Ref: l.image})
+			add(provision.Image{Base: provision.Base{Name: n.Name + "/spark/image", Node: n.Name,
+				After: []string{provision.NodeImages(n.Name), provision.NodeImages(l.control.Name)}}, Ref: l.image})
 		}
 	}
 	for _, n := range l.reachable() {
@@ -93,7 +94,7 @@ func Steps(site *provision.Site) []provision.Step {
 	add(wait)
 	last = append(last, wait.Name)
 	if l.hdfs {
-		server := object("history", l.historySet(), provision.HDFSReady, provision.NodeReady(l.control.Name),
+		server := object("history", l.historySet(), provision.HDFSNames, provision.NodeReady(l.control.Name),
 			object("config-history", configMap(history, l.files(history))),
 			object("service-history", service(history, map[string]int32{"http": historyUI})))
 		wait := provision.WaitFor{

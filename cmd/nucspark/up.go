@@ -19,7 +19,7 @@ import (
 )
 
 func newUpCommand(app *App) *cobra.Command {
-	var yes bool
+	var yes, timings bool
 	var progress string
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -43,16 +43,17 @@ second one cancels them.`,
 			if mode == tui.Screen && !app.interactive() {
 				return &usageError{errors.New("--progress=tui needs a terminal; --progress=plain does not")}
 			}
-			return up(cmd.Context(), app, yes, mode)
+			return up(cmd.Context(), app, yes, timings, mode)
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask before ordinary changes")
+	cmd.Flags().BoolVar(&timings, "timings", false, "say where the time of looking at the machines went")
 	cmd.Flags().StringVar(&progress, "progress", "auto", "how progress is shown: auto, tui, plain, json or quiet; json goes to standard output")
 	_ = cmd.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions([]string{"auto", "tui", "plain", "json", "quiet"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-func up(ctx context.Context, app *App, yes bool, mode tui.Mode) error {
+func up(ctx context.Context, app *App, yes, timings bool, mode tui.Mode) error {
 	started := time.Now()
 	s, err := app.survey(ctx)
 	if err != nil {
@@ -62,6 +63,9 @@ func up(ctx context.Context, app *App, yes bool, mode tui.Mode) error {
 	p, err := s.plan(ctx)
 	if err != nil {
 		return err
+	}
+	if timings {
+		fmt.Fprintf(app.Err, "%s (%.2f s so far)\n", s.fleet.Timings(), time.Since(started).Seconds())
 	}
 	if p.Changes() == 0 {
 		if mode != tui.JSON {

@@ -1,6 +1,7 @@
 package ubuntu
 
 import (
+	"slices"
 	"time"
 
 	"nucspark.io/nucspark/inventory"
@@ -91,19 +92,19 @@ func (b *builder) users() {
 
 // packages installs what Kubernetes needs of the system, then Kubernetes.
 func (b *builder) packages() {
-	// The system's own come first: without certificates no https repository
-	// can be read.
+	// Without certificates no https repository can be read. Most machines have
+	// what comes first, so that apt works once.
 	b.add(provision.Packages{Base: b.base("packages/system"), Packages: systemPackages})
 	version := b.site.Resolved.Kubernetes + "-*"
 	b.add(
 		provision.Packages{
 			Base: b.base("packages/kubernetes", "packages/system", "apt/source", "containerd/config"),
-			Packages: []provision.Package{
+			Packages: append(slices.Clone(kubernetesNeeds), []provision.Package{
 				{Name: "containerd.io", Version: "2.*", Hold: true},
 				{Name: "kubeadm", Version: version, Hold: true},
 				{Name: "kubelet", Version: version, Hold: true},
 				{Name: "kubectl", Version: version, Hold: true},
-			},
+			}...),
 		},
 		provision.Unit{
 			Base: b.base("containerd/service", "packages/kubernetes", "modules/overlay", "modules/br_netfilter"),
@@ -117,9 +118,12 @@ func (b *builder) packages() {
 	b.registryCredentials()
 }
 
-// systemPackages are the programs that kubeadm's preflight, the kubelet,
-// kube-proxy and the firewall call, and the certificates of repositories.
+// systemPackages are the certificates of repositories, and the programs that
+// the kernel's settings and the firewall are made with.
 var systemPackages = []provision.Package{
-	{Name: "ca-certificates"}, {Name: "conntrack"}, {Name: "ethtool"}, {Name: "iproute2"}, {Name: "iptables"},
-	{Name: "kmod"}, {Name: "mount"}, {Name: "nftables"}, {Name: "socat"}, {Name: "util-linux"},
+	{Name: "ca-certificates"}, {Name: "iproute2"}, {Name: "kmod"}, {Name: "mount"}, {Name: "nftables"}, {Name: "util-linux"},
 }
+
+// kubernetesNeeds are further programs that kubeadm's preflight, the kubelet
+// and kube-proxy call.
+var kubernetesNeeds = []provision.Package{{Name: "conntrack"}, {Name: "ethtool"}, {Name: "iptables"}, {Name: "socat"}}

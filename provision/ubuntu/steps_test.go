@@ -124,7 +124,8 @@ func TestStepsFormAPlan(t *testing.T) {
 
 func TestKubernetesPackages(t *testing.T) {
 	p := find[provision.Packages](t, Steps(testSite()), "nuc01/packages/kubernetes")
-	want := []provision.Package{{Name: "containerd.io", Version: "2.*", Hold: true}, {Name: "kubeadm", Version: "1.36.3-*", Hold: true},
+	want := []provision.Package{{Name: "conntrack"}, {Name: "ethtool"}, {Name: "iptables"}, {Name: "socat"},
+		{Name: "containerd.io", Version: "2.*", Hold: true}, {Name: "kubeadm", Version: "1.36.3-*", Hold: true},
 		{Name: "kubelet", Version: "1.36.3-*", Hold: true}, {Name: "kubectl", Version: "1.36.3-*", Hold: true}}
 	if !slices.Equal(p.Packages, want) {
 		t.Errorf("got %v", p.Packages)
