@@ -9,6 +9,8 @@ SHELL := /bin/bash
 GO ?= go
 # Any text file to count; by default the package descriptions of this system.
 DATA ?=
+# What make bench measures, with commas: up, noop, words, sort, hdfs. Everything by default.
+LINES ?=
 NUCSPARK := bin/nucspark
 # The binary also runs in the lab's mirror, a container without a C library.
 export CGO_ENABLED := 0
@@ -45,6 +47,24 @@ lint: go-present ## gofmt, vet, staticcheck and the import rule
 lab-test: build ## The lab: bare nodes, faults, up, HDFS, Spark, NFS, a second up
 	@echo "lab tests: containers as machines, real packages, real Kubernetes (a first run builds the mirror, up to 25 minutes)"
 	@NUCSPARK_LAB=1 NUCSPARK=$(CURDIR)/$(NUCSPARK) $(GO) test -count=1 -timeout 75m -p 1 -v ./e2e ./lab
+
+.PHONY: bench
+bench: build bench-tools ## Measure everything into docs/performance.md; LINES=noop,up measures some
+	@echo "measuring in a lab of its own; do nothing else on this machine (everything takes some 40 minutes, most of it up: six times from bare machines)"
+	@$(GO) run ./bench -lines "$(LINES)"
+
+# What the measurements compare with. It is installed when that is allowed, as
+# in make demo.
+.PHONY: bench-tools
+bench-tools:
+	@for p in ansible-playbook:ansible-core java:openjdk-17-jre-headless python3:python3; do \
+		command -v "$${p%%:*}" >/dev/null || missing="$${missing:-} $${p#*:}"; done; \
+	if [ -n "$${missing:-}" ]; then \
+		if [ "$${CI:-}" != true ] && [ "$${YES:-}" != 1 ]; then \
+			echo "measuring needs$$missing: apt-get install$$missing, or YES=1 to let it be installed"; exit 1; fi; \
+		echo "installing$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
 
 .PHONY: clean
 clean: ## Remove the lab's machines and the binary; the cache stays

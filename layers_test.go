@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 		"kubeadm", "nfs", "hdfs", "spark", "pages", "tui", "lab", "lab/mirror"},
 	"e2e":          {"lab", "provision"},
 	"e2e/stranger": {},
+	"bench":        {"inventory"},
 }
 
 type pkg struct {
