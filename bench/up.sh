@@ -11,7 +11,7 @@
 #   CLUSTER               its name
 #   KEY                   file with the mirror's public key, armoured
 #   WORK                  an empty directory
-set -euo pipefail
+set -Eeuo pipefail
 cd "$(dirname "$0")"
 
 UID_=$(cat /proc/sys/kernel/random/uuid)
@@ -19,7 +19,7 @@ FS=nucspark-$UID_
 nodes=(nuc01 nuc02 nuc03) workers=(nuc02 nuc03)
 kubernetes=1.36.3
 classpath=/etc/hadoop:/opt/hadoop/share/hadoop/common/*:/opt/hadoop/share/hadoop/common/lib/*:/opt/hadoop/share/hadoop/hdfs:/opt/hadoop/share/hadoop/hdfs/*:/opt/hadoop/share/hadoop/hdfs/lib/*
-hadoop=docker.io/apache/hadoop:3.5.0 spark=docker.io/apache/spark:4.0.5
+hadoop=docker.io/apache/hadoop:3.5.0 spark=docker.io/apache/spark:4.0.5-scala2.13-java17-python3-ubuntu
 declare -A address=([nuc01]=$NET.11 [nuc02]=$NET.12 [nuc03]=$NET.13)
 ssh_options=(-i "$SSH_KEY" -o UserKnownHostsFile="$KNOWN_HOSTS" -o StrictHostKeyChecking=yes -o BatchMode=yes
 	-o ControlMaster=auto -o ControlPath="$WORK/%h" -o ControlPersist=60 -o LogLevel=ERROR)
@@ -31,6 +31,7 @@ on() { # NODE [COMMAND…]: as root; without a command the script comes on stand
 	ssh "${ssh_options[@]}" "nuc@${address[$node]}" "sudo -n $(printf '%q ' "$@")"
 }
 say() { printf '%4d s  %s\n' "$SECONDS" "$*"; }
+trap 'echo "failed: line $LINENO: $BASH_COMMAND" >&2' ERR
 together() { # PID…: waits for all, fails if one did
 	local p failed=0
 	for p; do wait "$p" || failed=1; done
@@ -88,7 +89,8 @@ system() { # NODE EXTRA-PACKAGES…
 pull() { # NODE IMAGE…
 	local node=$1
 	shift
-	printf '%s\n' "$@" | on "$node" xargs -n 1 -P 4 ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d >/dev/null 2>&1
+	printf '%s\n' "$@" | on "$node" xargs -n 1 -P 4 ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d >"$WORK/$node.pull" 2>&1 ||
+		{ tail -5 "$WORK/$node.pull" >&2; return 1; }
 }
 registry=registry.k8s.io
 flannel=(ghcr.io/flannel-io/flannel:v0.28.4 ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel1)
