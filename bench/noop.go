@@ -38,7 +38,7 @@ func managed(stores bool) []string {
 		"/etc/nfs.conf.d/nucspark.conf", "/etc/nucspark/nftables.nft", "/etc/systemd/system/nucspark-firewall.service",
 	}
 	if stores {
-		paths = append(paths, "/etc/ganesha/ganesha.conf")
+		paths = append(paths, "/etc/ganesha/ganesha.conf", "/etc/systemd/system/nfs-ganesha.service.d/nucspark.conf")
 	}
 	return paths
 }

@@ -76,7 +76,7 @@ system() { # NODE EXTRA-PACKAGES…
 		HOSTS
 		export DEBIAN_FRONTEND=noninteractive
 		apt-get -q -y update >/dev/null
-		apt-get -q -y -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 --no-install-recommends install \
+		apt-get </dev/null -q -y -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 --no-install-recommends install \
 			conntrack ethtool iptables socat containerd.io kubeadm=$kubernetes-* kubelet=$kubernetes-* kubectl=$kubernetes-* >/dev/null
 		apt-mark -q hold containerd.io kubeadm kubelet kubectl >/dev/null
 		systemctl daemon-reload
@@ -98,7 +98,7 @@ flannel=(ghcr.io/flannel-io/flannel:v0.28.4 ghcr.io/flannel-io/flannel-cni-plugi
 storage() { # NODE: what is not waited for until the volumes are made
 	on "$1" <<-END
 		export DEBIAN_FRONTEND=noninteractive
-		apt-get -q -y -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 --no-install-recommends install $(
+		apt-get </dev/null -q -y -o Dpkg::Options::=--force-confold -o Dpkg::Use-Pty=0 --no-install-recommends install $(
 			[ "$1" = nuc01 ] && echo nfs-common || echo nfs-common nfs-ganesha nfs-ganesha-vfs rpcbind) >/dev/null
 		[ $1 = nuc01 ] || {
 			mkdir -p /data/nfs
@@ -106,6 +106,7 @@ storage() { # NODE: what is not waited for until the volumes are made
 				$UID_ $1 "\$(findmnt -no UUID -T /data/nfs)" >/data/nfs/.nucspark-disk
 			chmod 0444 /data/nfs/.nucspark-disk
 			mv /etc/ganesha/nucspark.conf /etc/ganesha/ganesha.conf
+			systemctl daemon-reload
 			systemctl -q enable --now rpcbind
 			systemctl -q enable nfs-ganesha
 			systemctl restart nfs-ganesha
@@ -162,14 +163,14 @@ control_plane() {
 }
 
 say "begin"
-for n in "${nodes[@]}"; do node "$n" & pid[${n#nuc0}]=$!; done
-alive() { # PID…: fails when one has failed
-	local p
-	for p; do kill -0 "$p" 2>/dev/null || wait "$p"; done
-}
+for n in "${nodes[@]}"; do
+	(trap '[ $? -eq 0 ] || touch "$WORK/failed"' EXIT && node "$n") &
+	pid+=($!)
+done
+alive() { [ ! -e "$WORK/failed" ]; }
 for_file() { # FILE…
 	local f
-	for f; do until [ -e "$f" ]; do alive "${pid[@]}"; sleep 0.2; done; done
+	for f; do until [ -e "$f" ]; do alive; sleep 0.2; done; done
 }
 
 for_file "$WORK/join"
@@ -202,14 +203,14 @@ END
 
 # The file system. The image for the format is nuc01's.
 tar -C "$WORK/cluster" --owner=0 --group=0 --mode=a+rX -c format | on nuc01 tar -C /run -x
-until on nuc01 ctr -n k8s.io images ls -q | grep -qx $hadoop; do alive "${pid[@]}"; sleep 0.5; done
+until on nuc01 ctr -n k8s.io images ls -q | grep -qx $hadoop; do alive; sleep 0.5; done
 on nuc01 <<END
 mount() { echo "type=bind,src=\$1,dst=\$2,options=rbind:\$3"; }
 ctr -n k8s.io run --rm --user 870:870 --cwd / \
 	--mount "\$(mount /var/lib/nucspark/namenode /hadoop/name rw)" --mount "\$(mount /run/format /etc/hadoop ro)" \
 	--mount "\$(mount /run/format/passwd /etc/passwd ro)" --mount "\$(mount /run/format/group /etc/group ro)" \
 	$hadoop format java -Xmx256m -Djava.net.preferIPv4Stack=true -cp "$classpath" \
-	org.apache.hadoop.hdfs.server.namenode.NameNode -format -nonInteractive -clusterid $FS >/run/format.log 2>&1 || { tail /run/format.log >&2; exit 1; }
+	org.apache.hadoop.hdfs.server.namenode.NameNode -format -nonInteractive -clusterid $FS </dev/null >/run/format.log 2>&1 || { tail /run/format.log >&2; exit 1; }
 mv /var/lib/nucspark/namenode/.nucspark-format/current /var/lib/nucspark/namenode/current
 rmdir /var/lib/nucspark/namenode/.nucspark-format
 END
@@ -220,7 +221,8 @@ say "the namenode is formatted and asked for"
 page() { # POD PORT PATH
 	kube get --raw "/api/v1/namespaces/nucspark/pods/$1:$2/proxy$3"
 }
-until_ 600 "the namenode" page namenode-0 9870 '/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo'
+names() { page namenode-0 9870 '/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo' | grep -q '"LiveNodes"'; }
+until_ 600 "the namenode" names
 apply hdfs-datanodes
 for n in "${workers[@]}"; do
 	kube label node "$n" "nucspark.io/hdfs-disks=9f1a0552a7" >/dev/null
