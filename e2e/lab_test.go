@@ -25,6 +25,7 @@ var (
 type bench struct {
 	binary string
 	dir    string // of lab.hcl
+	held   string // pod of the application that runs until it is let go
 }
 
 // inventory is the file that lab up wrote.

@@ -67,6 +67,9 @@ func TestLab(t *testing.T) {
 	part("status", b.testStatus)
 	part("word count", b.testWordCount)
 	part("exit code", b.testExitCode)
+	part("locality", b.testLocality)
+	part("pages", b.testPages)
+	part("detached", b.testDetached)
 	part("volume", b.testVolume)
 	part("kubectl", b.testKubectl)
 	part("strangers", b.testStrangers)
@@ -254,6 +257,8 @@ func text(t *testing.T) (path string, words int) {
 	if err != nil || len(data) < 1<<20 {
 		t.Fatalf("apt-cache dumpavail: %d bytes, %v", len(data), err)
 	}
+	// So much that two copies have 64 blocks.
+	data = bytes.Repeat(data, 1+32*blockSize/len(data))[:32*blockSize]
 	path = filepath.Join(t.TempDir(), "text")
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
@@ -274,17 +279,18 @@ func text(t *testing.T) (path string, words int) {
 func (b *bench) testWordCount(t *testing.T) {
 	f := b.inventory()
 	path, want := text(t)
-	b.ok(t, "hdfs", "put", "-f", f, path, "/e2e/text")
-	out := b.ok(t, "submit", "-f", f, "../examples/wordcount.py", "hdfs:///e2e/text", "--top", "5", "--any")
+	b.putApart(t, path, "/e2e/text")
+	out := b.ok(t, "submit", "-f", f, "--conf", fmt.Sprint("spark.sql.files.maxPartitionBytes=", blockSize), // a task for each block
+		"../examples/wordcount.py", "hdfs:///e2e/text", "--top", "5", "--any")
 	m := regexp.MustCompile(`(?m)^TOTAL (\d+)$`).FindStringSubmatch(out.stdout)
 	if m == nil {
 		t.Fatalf("no total:\n%s", out)
 	}
-	if got, _ := strconv.Atoi(m[1]); got != want {
-		t.Errorf("Spark counted %d words, there are %d", got, want)
+	if got, _ := strconv.Atoi(m[1]); got != 2*want {
+		t.Errorf("Spark counted %d words, there are %d", got, 2*want)
 	}
 	back := filepath.Join(t.TempDir(), "back")
-	b.ok(t, "hdfs", "get", "-f", f, "/e2e/text", back)
+	b.ok(t, "hdfs", "get", "-f", f, "/e2e/text/1", back)
 	put, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -292,7 +298,7 @@ func (b *bench) testWordCount(t *testing.T) {
 	if got, err := os.ReadFile(back); err != nil || !bytes.Equal(got, put) {
 		t.Errorf("what came back is not what was put: %d bytes of %d, %v", len(got), len(put), err)
 	}
-	if again := b.run(t, "hdfs", "put", "-f", f, path, "/e2e/text"); again.code == 0 {
+	if again := b.run(t, "hdfs", "put", "-f", f, path, "/e2e/text/1"); again.code == 0 {
 		t.Error("a second put overwrote the file without --force")
 	}
 	if ls := b.ok(t, "hdfs", "ls", "-f", f, "/e2e"); !strings.Contains(ls.stdout, "text") {
@@ -306,11 +312,13 @@ func (b *bench) testWordCount(t *testing.T) {
 }
 
 // testExitCode: the exit code comes back, the arguments arrive as they were
-// given, and the history server shows the application when it has ended.
+// given, and the history server shows the application when it has ended. Another
+// application runs beside it.
 func (b *bench) testExitCode(t *testing.T) {
 	f := b.inventory()
+	b.held = b.hold(t) // its driver starts meanwhile
 	args := []string{"7", "", "two words", "'quoted' \"twice\"", "$HOME $(HOME) $$(X)", "--conf", "-x", "a\nb", "käse"}
-	out := b.run(t, append([]string{"submit", "-f", f, "--name", "e2e exit", "../examples/exit.py"}, args...)...)
+	out := b.run(t, append([]string{"submit", "-f", f, "--conf", "spark.cores.max=2", "../examples/exit.py"}, args...)...)
 	if out.code != 7 {
 		t.Fatalf("exit code %d, want 7\n%s", out.code, out)
 	}
@@ -319,18 +327,9 @@ func (b *bench) testExitCode(t *testing.T) {
 			t.Errorf("the argument %s did not arrive:\n%s", line, out)
 		}
 	}
-	var bodies string
 	eventually(t, 2*time.Minute, "the history server shows the finished application", func() bool {
-		bodies = b.ok(t, "kubectl", "-f", f, "--", "get", "--raw",
-			"/api/v1/namespaces/nucspark/pods/spark-history-0:18080/proxy/api/v1/applications?status=completed").stdout
-		return strings.Contains(bodies, `"name" : "exit"`) || strings.Contains(bodies, `"name":"exit"`)
+		return b.application(t, "exit") != ""
 	})
-	detached := b.ok(t, "submit", "-f", f, "--detach", "../examples/exit.py", "0")
-	pod := regexp.MustCompile(`app-[a-z0-9-]+`).FindString(detached.stdout + detached.stderr)
-	if pod == "" {
-		t.Fatalf("--detach does not name the driver:\n%s", detached)
-	}
-	b.ok(t, "kubectl", "-f", f, "--", "-n", "nucspark", "wait", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=300s", "pod/"+pod)
 }
 
 // testVolume: a pod on one worker reads what a pod on another wrote.
