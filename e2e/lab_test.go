@@ -26,6 +26,9 @@ type bench struct {
 	binary string
 	dir    string // of lab.hcl
 	held   string // pod of the application that runs until it is let go
+
+	secrets *secrets        // planted after the refusals
+	heard   strings.Builder // what nucspark printed, but for kubeconfig
 }
 
 // inventory is the file that lab up wrote.
@@ -52,7 +55,11 @@ func tail(s string) string {
 // run runs nucspark with the given arguments and waits for it, bounded.
 func (b *bench) run(t *testing.T, args ...string) output {
 	t.Helper()
-	return execute(t, 20*time.Minute, nil, b.binary, args...)
+	out := execute(t, 20*time.Minute, nil, b.binary, args...)
+	if args[0] != "kubeconfig" {
+		b.heard.WriteString(out.stdout + out.stderr)
+	}
+	return out
 }
 
 // ok runs nucspark and fails the test unless it exits with 0.
