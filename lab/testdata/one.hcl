@@ -74,6 +74,18 @@ nfs {
   version = "3"
 }
 
+# Their kernel is this machine's, with its control groups and its swap, and so
+# is their disk: how much of it others fill says nothing about a node.
+patch "kubelet" {
+  config = {
+    imageGCHighThresholdPercent = 100
+    evictionHard = {
+      "memory.available"  = "100Mi"
+      "nodefs.available"  = "1Gi"
+      "imagefs.available" = "1Gi"
+    }
+  }
+}
 
 # A container cannot set the size of the connection table; 0 leaves it as it is.
 patch "kube-proxy" {

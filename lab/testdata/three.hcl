@@ -98,12 +98,18 @@ nfs {
   version = "3"
 }
 
-
-# Their kernel is this machine's, with its control groups and its swap.
+# Their kernel is this machine's, with its control groups and its swap, and so
+# is their disk: how much of it others fill says nothing about a node.
 patch "kubelet" {
   config = {
-    failCgroupV1 = false
-    failSwapOn   = false
+    failCgroupV1                = false
+    failSwapOn                  = false
+    imageGCHighThresholdPercent = 100
+    evictionHard = {
+      "memory.available"  = "100Mi"
+      "nodefs.available"  = "1Gi"
+      "imagefs.available" = "1Gi"
+    }
   }
 }
 
