@@ -113,30 +113,72 @@ func TestHealth(t *testing.T) {
 // What the run waits for before it goes on.
 func TestReady(t *testing.T) {
 	disks := []string{"/data/hdfs"}
+	daemons := set("DaemonSet", datanode+"-"+disksOf(disks))
+	pod := func(node, ip string) provision.Object {
+		return provision.Object{"metadata": map[string]any{}, "spec": map[string]any{"nodeName": node}, "status": map[string]any{"podIP": ip}}
+	}
 	for name, tt := range map[string]struct {
 		page        provision.PageFact
 		unreachable string
+		change      func(pods []provision.Object, daemons provision.Object)
 		want        string // part of what is missing, "" when it holds
 	}{
-		"ready":             {recorded(t, "namenode-info"), "", ""},
-		"no namenode":       {provision.PageFact{Err: "no such pod"}, "", "no such pod"},
-		"no API":            {provision.PageFact{}, "", "the API server does not answer"},
-		"one absent":        {recorded(t, "namenode-info", "172.31.77.13:9866", "172.31.77.99:9866"), "", "not registered yet: nuc03"},
-		"one absent, off":   {recorded(t, "namenode-info", "172.31.77.13:9866", "172.31.77.99:9866"), "nuc03", ""},
-		"safe mode":         {recorded(t, "namenode-info", `"Safemode" : ""`, `"Safemode" : "Safe mode is ON."`), "", "Safe mode is ON."},
-		"missing":           {recorded(t, "namenode-info", `MissingBlocks" : 0`, `MissingBlocks" : 2`), "", "2 blocks are missing"},
-		"missing, node off": {recorded(t, "namenode-info", `MissingBlocks" : 0`, `MissingBlocks" : 2`), "nuc03", ""},
-		"namenode status":   {provision.PageFact{Status: 503}, "", "503"},
+		"ready":             {recorded(t, "namenode-info"), "", nil, ""},
+		"no namenode":       {provision.PageFact{Err: "no such pod"}, "", nil, "no such pod"},
+		"no API":            {provision.PageFact{}, "", nil, "the API server does not answer"},
+		"one absent":        {recorded(t, "namenode-info", "172.31.77.13:9866", "172.31.77.99:9866"), "", nil, "not registered yet: nuc03"},
+		"one absent, off":   {recorded(t, "namenode-info", "172.31.77.13:9866", "172.31.77.99:9866"), "nuc03", nil, ""},
+		"safe mode":         {recorded(t, "namenode-info", `"Safemode" : ""`, `"Safemode" : "Safe mode is ON."`), "", nil, "Safe mode is ON."},
+		"missing":           {recorded(t, "namenode-info", `MissingBlocks" : 0`, `MissingBlocks" : 2`), "", nil, "2 blocks are missing"},
+		"missing, node off": {recorded(t, "namenode-info", `MissingBlocks" : 0`, `MissingBlocks" : 2`), "nuc03", nil, ""},
+		"namenode status":   {provision.PageFact{Status: 503}, "", nil, "503"},
+		"one has the configuration before": {recorded(t, "namenode-info"), "", func(_ []provision.Object, d provision.Object) {
+			d["status"].(map[string]any)["updatedNumberScheduled"] = int64(1)
+		}, "1 of 2 pods"},
+		"so it has, and another is off": {recorded(t, "namenode-info"), "nuc03", func(_ []provision.Object, d provision.Object) {
+			d["status"].(map[string]any)["updatedNumberScheduled"] = int64(1)
+		}, ""},
+		"the namenode remembers the pod before": {recorded(t, "namenode-info"), "", func(pods []provision.Object, _ provision.Object) {
+			pods[1]["status"].(map[string]any)["podIP"] = "10.244.2.77"
+		}, "not registered yet: nuc03"},
+		"its pod ends": {recorded(t, "namenode-info"), "", func(pods []provision.Object, _ provision.Object) {
+			pods[0]["metadata"].(map[string]any)["deletionTimestamp"] = "2026-11-21T00:00:00Z"
+		}, "not registered yet: nuc02"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			site := testSite(disks, disks)
 			delete(site.Machines, tt.unreachable)
+			info, _ := parseInfo(recorded(t, "namenode-info"))
+			address := func(host string) string { ip, _, _ := strings.Cut(info.live[host].Address, ":"); return ip }
+			pods := []provision.Object{pod("nuc02", address("172.31.77.12")), pod("nuc03", address("172.31.77.13"))}
+			daemon := provision.Object{"kind": "DaemonSet", "metadata": map[string]any{"name": "d"},
+				"status": map[string]any{"desiredNumberScheduled": int64(2), "updatedNumberScheduled": int64(2)}}
+			if tt.change != nil {
+				tt.change(pods, daemon)
+			}
 			w := newLayout(site).datanodesReady(nil).(provision.WaitFor)
-			got := w.Missing(provision.NewFacts(map[provision.Query]any{infoQuery: tt.page}))
+			got := w.Missing(provision.NewFacts(map[provision.Query]any{infoQuery: tt.page, datanodePods: pods, daemons: daemon}))
 			if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
 				t.Errorf("missing is %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// A namenode that is still to be replaced is not taken for the new one.
+func TestNamenodeAnswers(t *testing.T) {
+	site := testSite([]string{"/data/hdfs"})
+	w := newLayout(site).namenodeAnswers().(provision.WaitFor)
+	for updated, want := range map[int64]string{0: "0 of 1 pods", 1: ""} {
+		statefulSet := provision.Object{"kind": "StatefulSet", "metadata": map[string]any{"name": "namenode"}, "spec": map[string]any{"replicas": int64(1)},
+			"status": map[string]any{"updatedReplicas": updated}}
+		id := recorded(t, "namenode-info")
+		info, _ := parseInfo(id)
+		id.Body = []byte(strings.ReplaceAll(string(id.Body), info.ClusterID, clusterID(uid)))
+		got := w.Missing(provision.NewFacts(map[provision.Query]any{infoQuery: id, namenodeQuery: statefulSet}))
+		if want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%d replaced: missing is %q, want %q", updated, got, want)
+		}
 	}
 }
 

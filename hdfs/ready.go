@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision"
 )
 
@@ -106,12 +107,21 @@ func parseInfo(p provision.PageFact) (namenodeInfo, error) {
 
 const seePods = "nucspark kubectl -- -n " + provision.Namespace + " get pods -o wide shows the pods, and logs POD what one says"
 
-// namenodeAnswers waits for a namenode of the right file system.
+// set asks for a StatefulSet or DaemonSet.
+func set(kind, name string) provision.LiveQuery {
+	return provision.LiveQuery{APIVersion: "apps/v1", Kind: kind, Namespace: provision.Namespace, Name: name}
+}
+
+// namenodeAnswers waits for a namenode of the right file system, and with its
+// present configuration: the one before goes on answering until it is stopped.
 func (l *layout) namenodeAnswers() provision.Step {
 	want := clusterID(l.site.Resolved.UID)
 	return provision.WaitFor{Base: provision.Base{Name: answersStep, After: []string{"cluster/hdfs/namenode"}}, Key: "the namenode answers",
-		Queries: []provision.Query{infoQuery}, Bound: 10 * time.Minute, Hint: seePods,
+		Queries: []provision.Query{infoQuery, namenodeQuery}, Bound: 10 * time.Minute, Hint: seePods,
 		Missing: func(f provision.Facts) string {
+			if why := provision.Rolling(namenodeQuery.In(f)); why != "" {
+				return why
+			}
 			info, err := parseInfo(infoQuery.In(f))
 			switch {
 			case err != nil:
@@ -123,23 +133,48 @@ func (l *layout) namenodeAnswers() provision.Step {
 		}}
 }
 
+// checkpointReady waits for the keeper of the second copy, with its present
+// configuration.
+func checkpointReady(after string) provision.Step {
+	q := set("StatefulSet", checkpoint)
+	return provision.WaitFor{Base: provision.Base{Name: "cluster/hdfs/checkpoint-ready", After: []string{after}}, Key: "the second copy of the metadata is kept",
+		Queries: []provision.Query{q}, Bound: 10 * time.Minute, Hint: seePods,
+		Missing: func(f provision.Facts) string { return provision.RollingOut(q.In(f)) }}
+}
+
+// replaceBound is how long one datanode may take to stop and to come back.
+const replaceBound = 3 * time.Minute
+
 // datanodesReady waits until the file system can be used: it left safe mode,
-// every datanode that answered over SSH is registered, and no block is missing.
+// every datanode that answered over SSH has its present configuration and is
+// registered, and no block is missing.
 func (l *layout) datanodesReady(after []string) provision.Step {
-	complete := true
-	for _, n := range l.stores {
-		complete = complete && l.reachable(n)
+	queries := []provision.Query{infoQuery, datanodePods}
+	var sets []provision.LiveQuery
+	// Kubernetes does not end a rolling change while a machine is off, and no
+	// waiting brings back the blocks whose only replica is there.
+	whole := l.site.Whole()
+	if whole {
+		for _, dirs := range l.diskLists() {
+			q := set("DaemonSet", datanode+"-"+disksOf(dirs))
+			queries, sets = append(queries, q), append(sets, q)
+		}
 	}
 	return provision.WaitFor{Base: provision.Base{Name: datanodesStep, After: after}, Key: "HDFS is out of safe mode with all datanodes",
-		Queries: []provision.Query{infoQuery}, Bound: 10 * time.Minute, Hint: seePods,
+		Queries: queries, Bound: 10*time.Minute + time.Duration(len(l.stores))*replaceBound, Hint: seePods,
 		Missing: func(f provision.Facts) string {
 			info, err := parseInfo(infoQuery.In(f))
 			if err != nil {
 				return "namenode: " + err.Error()
 			}
+			for _, q := range sets {
+				if why := provision.Rolling(q.In(f)); why != "" {
+					return why
+				}
+			}
 			var absent []string
 			for _, n := range l.stores {
-				if _, ok := info.live[n.Address.String()]; !ok && l.reachable(n) {
+				if l.reachable(n) && !registered(n, info, datanodePods.In(f)) {
 					absent = append(absent, n.Name)
 				}
 			}
@@ -148,11 +183,33 @@ func (l *layout) datanodesReady(after []string) provision.Step {
 				return "datanodes not registered yet: " + among(absent)
 			case info.Safemode != "":
 				return info.Safemode
-			// A block whose only replica is on a machine that is off is missing
-			// for a reason that waiting does not change.
-			case info.MissingBlocks > 0 && complete:
+			case info.MissingBlocks > 0 && whole:
 				return fmt.Sprintf("%d blocks are missing", info.MissingBlocks)
 			}
 			return ""
 		}}
+}
+
+var (
+	namenodeQuery = set("StatefulSet", namenode)
+	datanodePods  = provision.ListQuery{APIVersion: "v1", Kind: "Pod", Namespace: provision.Namespace, Selector: "app.kubernetes.io/name=" + datanode}
+)
+
+// registered says that the namenode knows the datanode that runs on a node
+// now. For ten minutes it remembers one that ended; that had another address.
+func registered(n *inventory.Node, info namenodeInfo, pods []provision.Object) bool {
+	live, ok := info.live[n.Address.String()]
+	if !ok {
+		return false
+	}
+	address, _, _ := strings.Cut(live.Address, ":")
+	for _, p := range pods {
+		meta, _ := p["metadata"].(map[string]any)
+		spec, _ := p["spec"].(map[string]any)
+		status, _ := p["status"].(map[string]any)
+		if spec["nodeName"] == n.Name && status["podIP"] == address && meta["deletionTimestamp"] == nil {
+			return true
+		}
+	}
+	return false
 }

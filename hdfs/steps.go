@@ -123,7 +123,11 @@ func Steps(site *provision.Site) []provision.Step {
 	if l.second != nil {
 		add(object("config-checkpoint", configMap("hdfs-checkpoint", checkpoint, checkpointFiles())))
 		add(object("service-checkpoint", service(checkpoint, map[string]int32{"http": checkpointHTTP})))
-		add(object("checkpoint", l.checkpointSet(), append(copyDir, "cluster/hdfs/config-checkpoint", "cluster/hdfs/service-checkpoint", answersStep)...))
+		copies := object("checkpoint", l.checkpointSet(), append(copyDir, "cluster/hdfs/config-checkpoint", "cluster/hdfs/service-checkpoint", answersStep)...)
+		add(copies)
+		if l.reachable(l.second) {
+			add(checkpointReady(copies.ID()))
+		}
 	}
 	var sets []string
 	for _, dirs := range l.diskLists() {

@@ -42,7 +42,6 @@ var freeText = []string{
 	"patch.kubelet.config.deep.b",      // the same
 	"registry.V.password",              // base64 in JSON
 	"registry.V.username",              // the same
-	"spark.properties (name)",          // letters, digits and _ . - / after "spark."
 	"spark.properties.spark.app.id",    // java.util.Properties by its own rules, in a ConfigMap
 	"ssh.known_hosts",                  // a path on this computer
 	"ssh.password",                     // SSH's own message

@@ -150,6 +150,9 @@ func fileMode(a arg) (uint32, bool) {
 		if err != nil || m > 0o7777 || len(s) < 3 {
 			return 0, bad(`Modes are octal: "0775".`, "%q is not a file mode", s)
 		}
+		if m&0o4000 != 0 {
+			return 0, bad(`"2775" makes what is new belong to the directory's group.`, "%q has the setuid bit, which means nothing on a directory", s)
+		}
 		return uint32(m), nil
 	})(a)
 }

@@ -92,7 +92,7 @@ func (s images) Apply(ctx context.Context, env *provision.Env, _ []provision.Cha
 		filter = "grep -E '/(kube-proxy|pause):'"
 	}
 	// ctr puts them where the kubelet looks, through the same mirrors.
-	script := fmt.Sprintf(`set -e
+	script := provision.QuietCtr + fmt.Sprintf(`set -e
 refs=$(kubeadm config images list --kubernetes-version %s --image-repository %s 2>/dev/null | %s)
 have=$(ctr -n k8s.io images ls -q)
 printf '%%s\n' $refs %s | while read -r ref; do

@@ -109,7 +109,7 @@ func Steps(site *provision.Site) []provision.Step {
 			Hint: fmt.Sprintf("nucspark kubectl -- describe node %s, and journalctl -u kubelet on %s, show why", n.Name, n.Name),
 		})
 	}
-	return steps
+	return append(steps, reconfigureSteps(site, initID, daemon)...)
 }
 
 // labelled is a node with its labels: what runs on it, and what the inventory

@@ -314,6 +314,9 @@ func writeInventory(o Options, body []byte) error {
 		}
 		o.say("%s had been changed: kept as %s.old", name, filepath.Base(name))
 	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
 	if err := os.WriteFile(name, body, 0o644); err != nil {
 		return err
 	}

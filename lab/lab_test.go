@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -135,7 +136,7 @@ func TestLab(t *testing.T) {
 
 // TestInventoryFile: a file that somebody changed is never lost.
 func TestInventoryFile(t *testing.T) {
-	o, err := Options{Dir: t.TempDir(), State: t.TempDir()}.withDefaults()
+	o, err := Options{Dir: filepath.Join(t.TempDir(), "not", "there", "yet"), State: t.TempDir()}.withDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}

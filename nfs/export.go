@@ -42,8 +42,13 @@ func (s exportStep) volumes() []provision.LiveQuery {
 	return queries
 }
 
+// ownersList asks for what the machine's owner exports.
+func (s exportStep) ownersList() provision.FileQuery {
+	return provision.FileQuery{Node: s.Node, Path: "/etc/exports", Content: true}
+}
+
 func (s exportStep) Reads() []provision.Query {
-	reads := []provision.Query{s.dirQuery(), s.diskQuery(), s.sentinelQuery()}
+	reads := []provision.Query{s.dirQuery(), s.diskQuery(), s.sentinelQuery(), s.ownersList()}
 	for _, q := range s.volumes() {
 		reads = append(reads, q)
 	}
@@ -59,6 +64,10 @@ func (s exportStep) Diff(f provision.Facts) ([]provision.Change, error) {
 	where := fmt.Sprintf("%s on %s", s.node.NFS.Export, s.Node)
 	if dir.Exists && !dir.Mode.IsDir() {
 		return nil, fmt.Errorf("%s is not a directory (a link is none either); name the directory itself, or move it away", where)
+	}
+	if serverOf(s.site, s.node) == kernel && exportedBy(s.ownersList().In(f).Content, s.node.NFS.Export) {
+		return nil, fmt.Errorf("/etc/exports on %s has %s already, and one directory cannot be exported by two lists: take it out there, or name another directory",
+			s.Node, s.node.NFS.Export)
 	}
 	if file.Exists {
 		return nil, s.sentinel(f).Match(file.Content)
@@ -78,6 +87,25 @@ func (s exportStep) Diff(f provision.Facts) ([]provision.Change, error) {
 	}
 	return []provision.Change{{Kind: "export directory", Key: s.node.NFS.Export, Action: provision.Create,
 		New: fmt.Sprintf("on %s (%s) mounted at %s", disk.Device, disk.Type, disk.MountPoint)}}, nil
+}
+
+// exportedBy says whether a list in the form of exports(5) has a directory.
+func exportedBy(list []byte, dir string) bool {
+	for _, line := range strings.Split(string(list), "\n") {
+		line = strings.TrimSpace(line)
+		path, _, _ := strings.Cut(strings.ReplaceAll(line, "\t", " "), " ")
+		if quoted, ok := strings.CutPrefix(line, `"`); ok {
+			path, _, _ = strings.Cut(quoted, `"`)
+		}
+		path = strings.NewReplacer(`\040`, " ", `\042`, `"`, `\043`, "#", `\134`, `\`).Replace(path)
+		if len(path) > 1 {
+			path = strings.TrimSuffix(path, "/")
+		}
+		if path == dir {
+			return true
+		}
+	}
+	return false
 }
 
 func (s exportStep) Apply(ctx context.Context, env *provision.Env, _ []provision.Change) error {

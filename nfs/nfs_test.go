@@ -113,7 +113,9 @@ func TestObjects(t *testing.T) {
 func TestExported(t *testing.T) {
 	c := site().Cluster
 	s := exported{Base: provision.Base{Node: "nuc02"}, cluster: c, node: &c.Nodes[1]}
-	all := "/srv/nfs  192.168.1.11(rw,root_squash)\n/srv/nfs  192.168.1.12(rw)\n/srv/nfs  192.168.1.13(rw)\n"
+	// As exportfs of nfs-utils 2.6 prints it.
+	const is = "(sync,wdelay,hide,no_subtree_check,sec=sys,rw,secure,root_squash,no_all_squash)\n"
+	all := "/srv/nfs  192.168.1.11" + is + "/srv/nfs  192.168.1.12" + is + "/srv/nfs  192.168.1.13" + is
 	for name, test := range map[string]struct {
 		out     string
 		changes int
@@ -121,7 +123,9 @@ func TestExported(t *testing.T) {
 		"nothing":         {"", 1},
 		"all":             {all, 0},
 		"beside others'":  {all + "/home  10.0.0.0/8(ro)\n", 0},
-		"one is missing":  {strings.Replace(all, "/srv/nfs  192.168.1.13(rw)\n", "", 1), 1},
+		"one is missing":  {strings.Replace(all, "/srv/nfs  192.168.1.13"+is, "", 1), 1},
+		"root may all":    {strings.Replace(all, ",root_squash", ",no_root_squash", 1), 1},
+		"read only":       {strings.Replace(all, "rw,", "ro,", 1), 1},
 		"one is too much": {all + "/srv/nfs  192.168.1.99(rw)\n", 1},
 		"everybody may":   {all + "/srv/nfs  <world>(rw)\n", 1},
 		"another path's":  {strings.ReplaceAll(all, "/srv/nfs", "/srv/nfs2"), 1},
@@ -164,7 +168,8 @@ func TestExportDirectory(t *testing.T) {
 		s := exportStep{provision.Base{Node: "nuc02"}, st, &st.Cluster.Nodes[1]}
 		facts := map[provision.Query]any{
 			s.dirQuery(): test.dir, s.sentinelQuery(): test.file,
-			s.diskQuery(): provision.DiskFact{Exists: test.dir.Exists, Entries: test.entries, UUID: "11-22"},
+			s.ownersList(): provision.FileFact{},
+			s.diskQuery():  provision.DiskFact{Exists: test.dir.Exists, Entries: test.entries, UUID: "11-22"},
 		}
 		for _, q := range s.volumes() {
 			facts[q] = test.volume
@@ -175,6 +180,49 @@ func TestExportDirectory(t *testing.T) {
 		}
 		if len(changes) != test.changes {
 			t.Errorf("%s: changes %v", name, changes)
+		}
+	}
+}
+
+// What the owner of a machine exports is left alone, and is no second list for
+// one directory.
+func TestOwnersExports(t *testing.T) {
+	for list, want := range map[string]bool{
+		"":                             false,
+		"# /srv/nfs *(ro)\n":           false,
+		"/srv/nfs2 *(ro)\n/home *(ro)": false,
+		"/home *(ro)\n/srv/nfs\t*(ro)": true,
+		"/srv/nfs/ 10.0.0.0/8(rw)":     true,
+		"\"/srv/nfs\" *(ro)":           true,
+		`/srv\057 *`:                   false,
+	} {
+		st := site()
+		for _, node := range []int{1, 2} { // the kernel's server, and ganesha, which reads no such list
+			s := exportStep{provision.Base{Node: st.Cluster.Nodes[node].Name}, st, &st.Cluster.Nodes[node]}
+			facts := map[provision.Query]any{s.dirQuery(): provision.FileFact{}, s.sentinelQuery(): provision.FileFact{}, s.diskQuery(): provision.DiskFact{},
+				s.ownersList(): provision.FileFact{Exists: true, Content: []byte(list)}}
+			for _, q := range s.volumes() {
+				facts[q] = nil
+			}
+			_, err := s.Diff(provision.NewFacts(facts))
+			if refused := err != nil && strings.Contains(err.Error(), "/etc/exports on nuc02"); refused != (want && node == 1) {
+				t.Errorf("%q on %s: %v", list, s.Node, err)
+			}
+		}
+	}
+}
+
+// A kernel that learns to serve later does not take over from ganesha.
+func TestServerStays(t *testing.T) {
+	s := site()
+	for _, test := range []struct {
+		is   provision.Machine
+		want string
+	}{{provision.Machine{NFSD: true}, kernel}, {provision.Machine{}, ganesha},
+		{provision.Machine{NFSD: true, NFSServer: ganesha}, ganesha}, {provision.Machine{NFSServer: kernel}, kernel}} {
+		s.Machines["nuc02"] = test.is
+		if got := serverOf(s, &s.Cluster.Nodes[1]); got != test.want {
+			t.Errorf("%+v: %s", test.is, got)
 		}
 	}
 }

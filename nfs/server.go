@@ -10,13 +10,6 @@ import (
 	"nucspark.io/nucspark/provision"
 )
 
-// ExportsFile is nucspark's own list beside /etc/exports, which belongs to the
-// machine's owner.
-const ExportsFile = "/etc/exports.d/nucspark.exports"
-
-// GaneshaFile is the configuration of nfs-ganesha's unit.
-const GaneshaFile = "/etc/ganesha/ganesha.conf"
-
 // PortsFile pins the ports of the system's NFS programs, on clients too.
 const PortsFile = "/etc/nfs.conf.d/nucspark.conf"
 
@@ -40,7 +33,7 @@ func kernelSteps(c *inventory.Cluster, n *inventory.Node, base baseFunc) []provi
 	return append(guardSteps(n, "nfs-server.service", base),
 		provision.Packages{Base: base("packages", name("ports"), name("guard")), Packages: append(slices.Clone(clientPackages), provision.Package{Name: "nfs-kernel-server"})},
 		provision.Directory{Base: base("exports.d", name("packages")), Path: "/etc/exports.d", Mode: 0o755},
-		provision.File{Base: base("exports", name("exports.d"), name("directory")), Path: ExportsFile, Content: exports(c, n), Mode: 0o644},
+		provision.File{Base: base("exports", name("exports.d"), name("directory")), Path: provision.NFSExportsFile, Content: exports(c, n), Mode: 0o644},
 		provision.Unit{Base: base("unit", name("exports")), Unit: "nfs-server.service", Files: []string{PortsFile}},
 		exported{Base: base("server", name("unit")), cluster: c, node: n})
 }
@@ -76,14 +69,17 @@ func exports(c *inventory.Cluster, n *inventory.Node) []byte {
 	// for what else could be misread.
 	b.WriteString(`"` + strings.NewReplacer(`"`, `\042`, `\`, `\134`, "#", `\043`).Replace(n.NFS.Export) + `"`)
 	for _, client := range c.Nodes {
-		fmt.Fprintf(&b, " %s(rw,sync,no_subtree_check,root_squash)", client.Address)
+		fmt.Fprintf(&b, " %s(%s)", client.Address, options)
 	}
 	b.WriteString("\n")
 	return []byte(b.String())
 }
 
-// exported is a step: the running server exports the directory to every node,
-// as exportfs tells it.
+// options are those of the export to each node (exports(5)).
+const options = "rw,sync,no_subtree_check,root_squash"
+
+// exported is a step: the running server exports the directory to every node
+// with these options, as exportfs tells it.
 type exported struct {
 	provision.Base
 	cluster *inventory.Cluster
@@ -101,9 +97,10 @@ func (s exported) Diff(f provision.Facts) ([]provision.Change, error) {
 	for _, line := range strings.Split(s.query().In(f).Output, "\n") {
 		// "/srv/nfs  192.168.1.11(rw,…)", the blanks of a path as \040
 		dir, client, _ := strings.Cut(line, " ")
-		client, _, _ = strings.Cut(strings.TrimSpace(client), "(")
+		client, with, _ := strings.Cut(strings.TrimSpace(client), "(")
 		if strings.ReplaceAll(dir, `\040`, " ") == s.node.NFS.Export {
-			have[client] = true
+			is := strings.Split(strings.TrimSuffix(with, ")"), ",")
+			have[client] = !slices.ContainsFunc(strings.Split(options, ","), func(o string) bool { return !slices.Contains(is, o) })
 		}
 	}
 	var missing []string
@@ -139,8 +136,8 @@ func ganeshaSteps(c *inventory.Cluster, n *inventory.Node, base baseFunc) []prov
 	}
 	return append(steps,
 		provision.Packages{Base: base("packages", name("ports"), name("guard")), Packages: packages},
-		provision.File{Base: base("config", name("packages")), Path: GaneshaFile, Content: ganeshaConfig(c, n), Mode: 0o644},
-		provision.Unit{Base: base("server", before...), Unit: "nfs-ganesha.service", Files: []string{GaneshaFile}})
+		provision.File{Base: base("config", name("packages")), Path: provision.GaneshaFile, Content: ganeshaConfig(c, n), Mode: 0o644},
+		provision.Unit{Base: base("server", before...), Unit: "nfs-ganesha.service", Files: []string{provision.GaneshaFile}})
 }
 
 // version3 says that clients speak NFSv3, which needs more open ports.

@@ -51,12 +51,14 @@ const (
 	ganesha = "ganesha"
 )
 
-// serverOf is the server of a node: what the inventory says, else the kernel's
-// where there is one.
+// serverOf is the server of a node: what the inventory says, else the one that
+// serves there already, else the kernel's where there is one.
 func serverOf(site *provision.Site, n *inventory.Node) string {
 	switch {
 	case n.NFS.Server != "":
 		return n.NFS.Server
+	case site.Machines[n.Name].NFSServer != "":
+		return site.Machines[n.Name].NFSServer
 	case site.Machines[n.Name].NFSD:
 		return kernel
 	}

@@ -17,7 +17,18 @@ import (
 // cluster and so carries a prefix.
 func volumeName(v inventory.Volume) string { return "nucspark-" + v.Name }
 
-func modeOf(v inventory.Volume) fs.FileMode { return fs.FileMode(v.Mode) }
+// modeOf is the mode of a volume's directory. The inventory lets no setuid bit
+// through.
+func modeOf(v inventory.Volume) fs.FileMode {
+	mode := fs.FileMode(v.Mode & 0o777)
+	if v.Mode&0o2000 != 0 {
+		mode |= fs.ModeSetgid
+	}
+	if v.Mode&0o1000 != 0 {
+		mode |= fs.ModeSticky
+	}
+	return mode
+}
 
 // persistentVolume is retained when its claim goes: data is never deleted by
 // deleting an object.

@@ -102,9 +102,9 @@ func (s Absent) Apply(ctx context.Context, env *Env, _ []Change) error {
 type Directory struct {
 	Base
 	Path  string
-	Mode  fs.FileMode
-	Owner string // name or number; default root
-	Group string // name or number; default root
+	Mode  fs.FileMode // permission bits, fs.ModeSetgid and fs.ModeSticky
+	Owner string      // name or number; default root
+	Group string      // name or number; default root
 }
 
 func (s Directory) query() FileQuery { return FileQuery{Node: s.Node, Path: s.Path} }
@@ -117,7 +117,7 @@ func (s Directory) Diff(f Facts) ([]Change, error) {
 		if !is.Mode.IsDir() {
 			return nil, fmt.Errorf("%s on %s is a %s, not a directory; move it away and run again", s.Path, s.Node, fileType(is.Mode))
 		}
-		if is.Mode.Perm() == s.Mode.Perm() && is.ownedBy(orRoot(s.Owner), orRoot(s.Group)) {
+		if octal(is.Mode) == octal(s.Mode) && is.ownedBy(orRoot(s.Owner), orRoot(s.Group)) {
 			return nil, nil
 		}
 		c.Action, c.Old = Update, describeFile(is.Mode, is.Owner, is.Group, -1)
@@ -131,15 +131,34 @@ func (s Directory) Apply(ctx context.Context, env *Env, _ []Change) error {
 	if is.Exists {
 		before = describeFile(is.Mode, is.Owner, is.Group, -1)
 	}
-	script := fmt.Sprintf("mkdir -p -- %[1]s && chown -- %[2]s %[1]s && chmod -- %[3]o %[1]s",
-		Quote(s.Path), Quote(orRoot(s.Owner)+":"+orRoot(s.Group)), s.Mode.Perm())
+	// A number alone takes no setgid bit off a directory (chmod(1)).
+	script := fmt.Sprintf("mkdir -p -- %[1]s && chown -- %[2]s %[1]s && chmod -- %[3]s %[1]s && chmod -- u-s,g%[4]ss,%[5]st %[1]s",
+		Quote(s.Path), Quote(orRoot(s.Owner)+":"+orRoot(s.Group)), octal(s.Mode), plusMinus(s.Mode&fs.ModeSetgid), plusMinus(s.Mode&fs.ModeSticky))
 	return env.Node(s.Node).Change(ctx, Entry{Kind: "directory", Key: s.Path, Before: before,
 		After: describeFile(s.Mode, orRoot(s.Owner), orRoot(s.Group), -1)}, script)
 }
 
+func plusMinus(bit fs.FileMode) string {
+	if bit != 0 {
+		return "+"
+	}
+	return "-"
+}
+
+// octal is a mode as chmod(1) takes it, of four digits.
+func octal(m fs.FileMode) string {
+	n := m.Perm()
+	for bit, v := range map[fs.FileMode]fs.FileMode{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
+		if m&bit != 0 {
+			n |= v
+		}
+	}
+	return fmt.Sprintf("%04o", uint32(n))
+}
+
 // describeFile is "0644 root:root 120 bytes"; size is left out when negative.
 func describeFile(mode fs.FileMode, owner, group string, size int) string {
-	s := fmt.Sprintf("%04o %s:%s", mode.Perm(), owner, group)
+	s := fmt.Sprintf("%s %s:%s", octal(mode), owner, group)
 	if size >= 0 {
 		s += fmt.Sprintf(" %d bytes", size)
 	}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision/host"
 	"nucspark.io/nucspark/provision/kube"
@@ -36,6 +38,7 @@ type Fleet struct {
 	remotes map[string]Remote
 	kube    *kube.Client
 	timings Timings
+	making  bool // kubeadm init began on the control plane and has not ended
 }
 
 // NewFleet returns a fleet without connections. dial opens one.
@@ -150,6 +153,7 @@ func (f *Fleet) forgetKube() {
 		f.kube.Close()
 		f.kube = nil
 	}
+	f.making = false
 }
 
 // Survey connects to every node and asks what it is, all side by side. It
@@ -161,6 +165,9 @@ func (f *Fleet) Survey(ctx context.Context) (map[string]Machine, map[string]erro
 // survey also calls connected, when a node's connection stands.
 func (f *Fleet) survey(ctx context.Context, nodes []inventory.Node, connected func(node string)) (map[string]Machine, map[string]error) {
 	machines, failed := map[string]Machine{}, map[string]error{}
+	f.mu.Lock()
+	f.making = false // until the control plane says so
+	f.mu.Unlock()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, n := range nodes {
@@ -184,6 +191,11 @@ func (f *Fleet) survey(ctx context.Context, nodes []inventory.Node, connected fu
 				return
 			}
 			machines[n.Name] = m
+			if n.Name == f.cluster.ControlPlane().Name {
+				f.mu.Lock()
+				f.making = m.Kubeadm && !m.Made
+				f.mu.Unlock()
+			}
 		}()
 	}
 	wg.Wait()
@@ -280,6 +292,9 @@ func (f *Fleet) readCluster(ctx context.Context, queries []Query) (map[string]an
 		a[q.Key()] = unknown{}
 	}
 	k, err := f.Kube(ctx)
+	f.mu.Lock()
+	making := f.making
+	f.mu.Unlock()
 	if errors.Is(err, ErrNoCluster) {
 		return a, nil
 	}
@@ -303,6 +318,7 @@ func (f *Fleet) readCluster(ctx context.Context, queries []Query) (map[string]an
 			case err == nil:
 				a[q.Key()] = v
 			case kube.IsTransient(err) && ctx.Err() == nil:
+			case making && apierrors.IsForbidden(err):
 			case first == nil:
 				first = fmt.Errorf("%s: %w", q.Key(), err)
 			}

@@ -14,6 +14,12 @@ import (
 // pullBound is how long one image may take: 700 MB over a slow line.
 const pullBound = 60 * time.Minute
 
+// QuietCtr keeps ctr from printing what containerd will drop one day before
+// everything it does; the fact is the system's, and nobody can do a thing about
+// it in a pull (containerd, cmd/ctr/commands/client.go). A line that begins with
+// set is not the one by which a failure names its command.
+const QuietCtr = "set -a; CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1; set +a\n"
+
 // Image is a step: a container image is on a node before a pod asks for it, so
 // that it is fetched while other things are installed.
 type Image struct {
@@ -35,7 +41,7 @@ func (s Image) Apply(ctx context.Context, env *Env, _ []Change) error {
 	ctx, cancel := context.WithTimeout(ctx, pullBound)
 	defer cancel()
 	err := env.Node(s.Node).ChangeQuietly(ctx, Entry{Kind: "image", Key: s.Ref, After: "pulled"},
-		"ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d "+Quote(s.Ref)+" >/dev/null", pullBound)
+		QuietCtr+"ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d "+Quote(s.Ref)+" >/dev/null", pullBound)
 	if err != nil {
 		return PullError(s.Node, s.Name, "pulling "+s.Ref, err)
 	}

@@ -38,6 +38,8 @@ type Machine struct {
 	VarFree     int64          // bytes free below /var, or where images are kept if that is less
 	VarPlace    string         // the mount point that VarFree is of
 	NFSD        bool           // the kernel has an NFS server
+	NFSServer   string         // the server that nucspark chose there: "kernel", "ganesha", "" when none yet
+	Resolvers   []string       // name servers that its pods will ask
 	Identity    *Identity      // nil: not ours yet
 	Runtimes    []string       // container runtimes and kubelets found
 	Listening   map[int]string // by TCP port, what listens there: "nginx (pid 812)", "" where the system does not tell
@@ -56,6 +58,13 @@ type Identity struct {
 	Node      string `json:"node"`
 	MachineID string `json:"machine_id"`
 }
+
+// Where the chosen NFS server has its exports; which of them is there is the
+// record of the choice.
+const (
+	NFSExportsFile = "/etc/exports.d/nucspark.exports" // beside /etc/exports, which belongs to the machine's owner
+	GaneshaFile    = "/etc/ganesha/ganesha.conf"       // of nfs-ganesha's unit
+)
 
 // IdentityFile is where a node keeps it.
 const IdentityFile = StateDir + "/identity.json"
@@ -107,6 +116,9 @@ func surveyScript(mirrors []string, mark string) string {
 	// Both may be file systems of their own.
 	field("var-free", "df -B1 --output=avail,target /var /var/lib/containerd | tail -n +2 | sort -n | head -n 1")
 	field("nfsd", "grep -qw nfsd /proc/filesystems && echo yes || { modprobe -n nfsd && echo yes; }")
+	field("nfs-server", "if [ -e "+NFSExportsFile+" ]; then echo kernel; elif grep -qs '^# Written by nucspark' "+GaneshaFile+"; then echo ganesha; fi")
+	// kubeadm tells the kubelet to take resolved's list where that runs.
+	field("resolvers", "f=/etc/resolv.conf; systemctl -q is-active systemd-resolved && f=/run/systemd/resolve/resolv.conf; awk '$1 == \"nameserver\" {print $2}' $f | tr '\\n' ' '")
 	field("identity", "[ -f "+IdentityFile+" ] && base64 < "+IdentityFile+" | tr -d '\\n'")
 	field("runtimes", "{ dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' docker.io docker-ce containerd containerd.io cri-o kubelet podman-docker | sed -n 's/^.i[^ ]*  *//p'; "+
 		"for x in k3s k0s rke2 microk8s.kubectl; do for d in /usr/local/bin /usr/bin /snap/bin; do [ -e $d/$x ] && echo $x; done; done; } | sort -u | tr '\\n' ' '; "+
@@ -210,6 +222,10 @@ func parseSurvey(out, mark string, sent, came time.Time) (Machine, error) {
 			m.VarFree, m.VarPlace = num(k, free), place
 		case "nfsd":
 			m.NFSD = v == "yes"
+		case "nfs-server":
+			m.NFSServer = v
+		case "resolvers":
+			m.Resolvers = strings.Fields(v)
 		case "identity":
 			if v == "" {
 				break
@@ -359,6 +375,14 @@ func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os,
 			if len(m.Runtimes) > 0 {
 				refuse("%s: %s is installed there and is not nucspark's; it is not taken over: remove it (apt-get purge, or snap remove), or take another machine",
 					n.Name, strings.Join(m.Runtimes, ", "))
+			}
+			for _, r := range m.Resolvers {
+				// The kubelet hands the list to CoreDNS, where such an address is
+				// the pod itself: it stops with "Loop detected".
+				if a, err := netip.ParseAddr(r); err == nil && a.IsLoopback() && c.Patches["kubelet"].Config["resolvConf"] == nil {
+					refuse("%s: its /etc/resolv.conf names the resolver %s, which is another one inside a pod: name one there that the network reaches, "+
+						"switch on systemd-resolved, or give another file as resolvConf in patch \"kubelet\"", n.Name, r)
+				}
 			}
 			for _, p := range neededPorts(n) {
 				if who, used := m.Listening[p]; used {

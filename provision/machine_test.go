@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -118,7 +120,13 @@ func TestCheck(t *testing.T) {
 		"mirror, later": {func(_ *inventory.Cluster, _, m *Machine) {
 			m.Unreachable, m.Identity = []string{"10.0.0.1:80"}, ours("nuc02", "m2")
 		}, nil},
-		"runtime": {func(_ *inventory.Cluster, _, m *Machine) { m.Runtimes = []string{"docker-ce"} }, []string{"nuc02", "docker-ce", "not taken over"}},
+		"runtime":         {func(_ *inventory.Cluster, _, m *Machine) { m.Runtimes = []string{"docker-ce"} }, []string{"nuc02", "docker-ce", "not taken over"}},
+		"resolver inside": {func(_ *inventory.Cluster, _, m *Machine) { m.Resolvers = []string{"192.168.1.1", "127.0.0.1"} }, []string{"nuc02", "resolver 127.0.0.1", "systemd-resolved"}},
+		"resolver inside, another for pods": {func(c *inventory.Cluster, _, m *Machine) {
+			m.Resolvers = []string{"::1"}
+			c.Patches = map[string]inventory.Patch{"kubelet": {Config: map[string]any{"resolvConf": "/etc/pods.conf"}}}
+		}, nil},
+		"resolver": {func(_ *inventory.Cluster, _, m *Machine) { m.Resolvers = []string{"192.168.1.1"} }, nil},
 		"runtime is ours": {func(_ *inventory.Cluster, _, m *Machine) {
 			m.Runtimes, m.Identity = []string{"containerd.io"}, ours("nuc02", "m2")
 		}, nil},
@@ -409,3 +417,41 @@ func (r *answering) Run(_ context.Context, c host.Command) (host.Result, error) 
 }
 
 func (*answering) Close() error { return nil }
+
+// An init that was interrupted may have left an API server that does not know
+// its administrator yet. Once the cluster was made, no right is an error.
+func TestForbiddenWhileMaking(t *testing.T) {
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"configmaps is forbidden"}`)
+	}))
+	defer api.Close()
+	c, _ := two()
+	c.Nodes, c.Kubernetes = c.Nodes[:1], "1.36"
+	one := &reached{newAnswering("m1"), &withConf{local: newLocal(t), server: api.URL}}
+	f := NewFleet(c, func(context.Context, *inventory.Node) (Remote, error) { return one, nil })
+	every := func(string, string, string) error { return nil }
+	one.fields["kubeadm"] = "yes"
+	if site, _, err := f.Prepare(context.Background(), every); err != nil || site.Resolved.Kubernetes != "1.36.3" {
+		t.Errorf("init was interrupted: %+v, %v", site, err)
+	}
+	one.fields["made"] = "yes"
+	if _, _, err := f.Prepare(context.Background(), every); err == nil || !strings.Contains(err.Error(), "forbidden") {
+		t.Errorf("the cluster was made: %v", err)
+	}
+}
+
+// reached is an answering machine with an API server.
+type reached struct {
+	*answering
+	conf *withConf
+}
+
+func (r *reached) ReadFile(ctx context.Context, path string) ([]byte, error) {
+	return r.conf.ReadFile(ctx, path)
+}
+
+func (*reached) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, network, addr)
+}

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision/host"
 )
@@ -129,7 +131,8 @@ func (f *Fleet) resolve(machines map[string]Machine, record recordRead) (Resolve
 	}
 	if cp := machines[c.ControlPlane().Name]; cp.Kubeadm || cp.Made {
 		facts := record.facts
-		if record.err != nil {
+		// kubeadm gives the administrator the right to ask near its end.
+		if record.err != nil && (cp.Made || !apierrors.IsForbidden(record.err)) {
 			return r, nil, record.err
 		}
 		// Unknown is not absent: values computed anew would upgrade packages,
@@ -245,3 +248,7 @@ func (s *Site) Foreign() []string {
 	}
 	return names
 }
+
+// Whole says that every machine that the inventory or the cluster knows
+// answered. Kubernetes does not end a rolling change while one is off.
+func (s *Site) Whole() bool { return len(s.Missing()) == 0 && len(s.Foreign()) == 0 }

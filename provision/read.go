@@ -115,7 +115,8 @@ elif grep -qsw "$m" /proc/filesystems; then echo "$m"; fi; done
 		b.WriteString("tail -n +2 /proc/swaps | awk '{print \"active\", $1}'\n")
 		b.WriteString("systemctl list-units --type=swap --state=active --no-legend --plain 2>/dev/null | awk '{print \"unit\", $1}'\n")
 		b.WriteString("systemctl list-unit-files --type=swap --no-legend 2>/dev/null | awk '$2 != \"masked\" && $2 != \"generated\" {print \"unit\", $1}'\n")
-		b.WriteString("[ \"$(systemctl is-enabled zramswap.service 2>/dev/null)\" = enabled ] && echo 'unit zramswap.service'\n")
+		// Debian's zram-tools and Ubuntu's zram-config.
+		b.WriteString("for u in zramswap.service zram-config.service; do [ \"$(systemctl is-enabled $u 2>/dev/null)\" = enabled ] && echo \"unit $u\"; done\n")
 		b.WriteString("for f in /etc/systemd/zram-generator.conf /usr/lib/systemd/zram-generator.conf /usr/lib/systemd/zram-generator.conf.d/*.conf; do [ -s \"$f\" ] && [ ! -L /etc/systemd/zram-generator.conf ] && echo 'unit zram-generator' && break; done\n")
 	}
 	if len(images) > 0 {
@@ -305,8 +306,10 @@ func unixMode(m uint32) fs.FileMode {
 	default:
 		mode |= fs.ModeIrregular
 	}
-	if m&0o1000 != 0 {
-		mode |= fs.ModeSticky
+	for bit, is := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if m&bit != 0 {
+			mode |= is
+		}
 	}
 	return mode
 }

@@ -143,3 +143,21 @@ func TestParsePackages(t *testing.T) {
 		}
 	}
 }
+
+// Ubuntu's zram-config and Debian's zram-tools swap by a unit of their own.
+func TestSwapServices(t *testing.T) {
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "systemctl"), []byte("#!/bin/sh\n[ \"$1\" = is-enabled ] && [ \"$2\" = zram-config.service ] && echo enabled\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	f, _, _ := oneNode(t)
+	q := SwapQuery{Node: "nuc01"}
+	facts, err := f.Read(context.Background(), []Query{q})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(q.In(facts).Units, " "); !strings.Contains(got, "zram-config.service") || strings.Contains(got, "zramswap") {
+		t.Errorf("units that swap: %q", got)
+	}
+}

@@ -221,6 +221,30 @@ func TestLedgerAndFile(t *testing.T) {
 	}
 }
 
+// A directory gets the bits that are asked for, and loses those that are not.
+func TestDirectoryMode(t *testing.T) {
+	f, site, _ := oneNode(t)
+	dir := filepath.Join(t.TempDir(), "d")
+	for _, mode := range []os.FileMode{0o775 | os.ModeSetgid, 0o777 | os.ModeSticky, 0o755 | os.ModeSetgid | os.ModeSticky, 0o700} {
+		s := Directory{Base: Base{Name: "nuc01/d", Node: "nuc01"}, Path: dir, Mode: mode, Owner: fmt.Sprint(os.Getuid()), Group: fmt.Sprint(os.Getgid())}
+		for _, changes := range []int{1, 0} {
+			p, err := MakePlan(context.Background(), f, []Step{s})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Changes() != changes {
+				t.Errorf("%s: changes %+v, want %d", mode, p.Steps[0].Changes, changes)
+			}
+			if _, err := Run(context.Background(), f, site, p, Options{ID: "r"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if st, err := os.Stat(dir); err != nil || st.Mode() != mode|os.ModeDir {
+			t.Errorf("%s: is %s, %v", mode, st.Mode(), err)
+		}
+	}
+}
+
 // A node that goes off loses its lock and stops nothing elsewhere; without the
 // control plane's lock nothing begins.
 func TestLockCheck(t *testing.T) {

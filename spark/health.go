@@ -21,6 +21,23 @@ func pod(set string) provision.LiveQuery {
 	return provision.LiveQuery{APIVersion: "v1", Kind: "Pod", Namespace: provision.Namespace, Name: set + "-0"}
 }
 
+// The sets whose rolling changes a run waits for.
+var (
+	masterSet  = provision.LiveQuery{APIVersion: "apps/v1", Kind: "StatefulSet", Namespace: provision.Namespace, Name: master}
+	workerSet  = provision.LiveQuery{APIVersion: "apps/v1", Kind: "DaemonSet", Namespace: provision.Namespace, Name: worker}
+	historySet = provision.LiveQuery{APIVersion: "apps/v1", Kind: "StatefulSet", Namespace: provision.Namespace, Name: history}
+)
+
+// rolling says which pods of master and workers are not those of the present
+// configuration yet. Kubernetes does not end that of the workers while a
+// machine is off.
+func (l *layout) rolling(f provision.Facts) string {
+	if why := provision.Rolling(masterSet.In(f)); why != "" || !l.site.Whole() {
+		return why
+	}
+	return provision.RollingOut(workerSet.In(f))
+}
+
 // state is the master's page, as far as it is needed (JsonProtocol.writeMasterState
 // of Spark 4.0). Memory is in MiB.
 type state struct {

@@ -325,3 +325,22 @@ func TestHealth(t *testing.T) {
 		}
 	}
 }
+
+// Workers that are still to be replaced are registered, and are waited for all
+// the same; a machine that is off keeps Kubernetes from replacing any.
+func TestRollingChange(t *testing.T) {
+	master := provision.Object{"kind": "StatefulSet", "spec": map[string]any{"replicas": int64(1)}, "status": map[string]any{"updatedReplicas": int64(1)}}
+	for _, test := range []struct {
+		updated, ready int64
+		off            string
+		want           string
+	}{{2, 2, "", ""}, {1, 2, "", "1 of 2 pods have"}, {2, 1, "", "1 of 2 pods are ready"}, {1, 1, "nuc03", ""}} {
+		s := all(t, nil)
+		delete(s.Machines, test.off)
+		f := provision.NewFacts(map[provision.Query]any{masterSet: master, workerSet: provision.Object{"kind": "DaemonSet",
+			"status": map[string]any{"desiredNumberScheduled": int64(2), "updatedNumberScheduled": test.updated, "numberAvailable": test.ready}}})
+		if got := newLayout(s).rolling(f); test.want == "" && got != "" || !strings.Contains(got, test.want) {
+			t.Errorf("%+v: missing is %q", test, got)
+		}
+	}
+}

@@ -39,6 +39,10 @@ func (l *layout) reachable() []*inventory.Node {
 // are made: the image may have to be fetched first.
 const registeredBound = 30 * time.Minute
 
+// replaceBound is how long one worker may take to stop and to come back. It
+// hands over its shuffle files first.
+const replaceBound = 4 * time.Minute
+
 // Steps returns the steps of Spark. Master and workers do not wait for HDFS;
 // the history server waits for its directory.
 func Steps(site *provision.Site) []provision.Step {
@@ -87,9 +91,14 @@ func Steps(site *provision.Site) []provision.Step {
 	last := []string{object("config-driver", configMap(driver, l.files(driver)))}
 	wait := provision.WaitFor{
 		Base: provision.Base{Name: "cluster/spark/registered", After: append(ready, set, workers, provision.ClusterNetwork)},
-		Key:  "Spark's workers registered", Queries: workerQueries(),
-		Missing: func(f provision.Facts) string { return l.missing(f, l.reachable()) },
-		Bound:   registeredBound, Hint: "nucspark kubectl -- -n nucspark get pods shows what runs",
+		Key:  "Spark's workers registered", Queries: append(workerQueries(), masterSet, workerSet),
+		Missing: func(f provision.Facts) string {
+			if why := l.rolling(f); why != "" {
+				return why
+			}
+			return l.missing(f, l.reachable())
+		},
+		Bound: registeredBound + time.Duration(len(l.workers))*replaceBound, Hint: "nucspark kubectl -- -n nucspark get pods shows what runs",
 	}
 	add(wait)
 	last = append(last, wait.Name)
@@ -99,8 +108,13 @@ func Steps(site *provision.Site) []provision.Step {
 			object("service-history", service(history, map[string]int32{"http": historyUI})))
 		wait := provision.WaitFor{
 			Base: provision.Base{Name: "cluster/spark/history-answers", After: []string{server}},
-			Key:  "Spark's history server answers", Queries: []provision.Query{historyPage, pod(history)},
-			Missing: historyMissing, Bound: registeredBound,
+			Key:  "Spark's history server answers", Queries: []provision.Query{historyPage, pod(history), historySet},
+			Missing: func(f provision.Facts) string {
+				if why := provision.Rolling(historySet.In(f)); why != "" {
+					return why
+				}
+				return historyMissing(f)
+			}, Bound: registeredBound,
 			Hint: "nucspark kubectl -- -n nucspark logs " + history + "-0 shows what it says",
 		}
 		add(wait)

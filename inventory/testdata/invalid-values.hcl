@@ -42,6 +42,7 @@ volume "d" {
 volume "e" {
   node = "a"
   size = "0Gi"
+  mode = "4755"
 }
 nfs { version = 4 }
 hdfs {

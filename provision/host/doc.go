@@ -1,6 +1,6 @@
 // Package host is one machine over SSH.
 //
-// A Host holds one connection to one machine. Commands, uploads and forwarded
+// A Host holds one connection to one machine. Commands and forwarded
 // connections share it, at most eight sessions at a time, because sshd allows
 // ten by default. A keepalive finds a dead connection within seconds: what
 // runs on it fails with a transient *ConnectError, and the next call dials

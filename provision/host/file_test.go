@@ -2,7 +2,6 @@ package host
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -80,41 +79,6 @@ func TestFiles(t *testing.T) {
 	names, err := os.ReadDir(dir)
 	if err != nil || len(names) != 3 {
 		t.Errorf("left behind: %v, %v", names, err)
-	}
-}
-
-func TestUpload(t *testing.T) {
-	s := newServer(t, withPassword(password))
-	h := dial(t, s)
-	content := bytes.Repeat([]byte("0123456789abcde\n"), 100000)
-	var last int64
-	name, err := h.Upload(t.Context(), bytes.NewReader(content), int64(len(content)), func(n int64) { last = n })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(read(t, name), content) || last != int64(len(content)) {
-		t.Errorf("arrived differently; progress %d", last)
-	}
-	for path, want := range map[string]fs.FileMode{name: 0o600, filepath.Dir(name): 0o700 | fs.ModeDir} {
-		if st, err := os.Stat(path); err != nil || st.Mode() != want {
-			t.Errorf("%s: %v, %v", path, st.Mode(), err)
-		}
-	}
-	if _, err := h.Upload(t.Context(), strings.NewReader("short"), 10, nil); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("got %v", err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	in, _ := io.Pipe() // never gives a byte
-	if _, err := h.Upload(ctx, in, 10, nil); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
-	}
-	in.Close()
-	if err := h.Close(); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(filepath.Dir(name)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the uploads are still there: %v", err)
 	}
 }
 

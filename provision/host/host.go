@@ -64,7 +64,6 @@ type Host struct {
 	stops   chan struct{} // the same for the sessions that stop commands
 	dialing chan struct{} // holds one element while somebody dials
 	sudo    sudoGate
-	staging staging
 	closing chan struct{}
 	once    sync.Once
 
@@ -93,7 +92,6 @@ func Dial(ctx context.Context, o Options) (*Host, error) {
 		closing: make(chan struct{}),
 	}
 	h.sudo.turn = make(chan struct{}, 1)
-	h.staging.turn = make(chan struct{}, 1)
 	if h.o.Keys == nil {
 		h.o.Keys = new(Keys)
 	}
@@ -131,23 +129,16 @@ func (h *Host) Done() <-chan struct{} {
 	return h.cur.dead
 }
 
-// Close removes the uploads and ends the connection. Commands that are still
-// running fail with ErrClosed; cancel them before, so that they are stopped on
-// the machine too.
+// Close ends the connection. Commands that are still running fail with
+// ErrClosed; cancel them before, so that they are stopped on the machine too.
 func (h *Host) Close() error {
-	var err error
 	h.once.Do(func() {
-		if h.Alive() {
-			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-			err = h.removeStaging(ctx)
-			cancel()
-		}
 		close(h.closing)
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.cur.fail(ErrClosed)
 	})
-	return err
+	return nil
 }
 
 // connection returns a live connection, and dials when there is none.

@@ -25,13 +25,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 
 	"nucspark.io/nucspark/inventory"
 )
 
-// server is an SSH server with real shells and real sftp, which behaves as
+// server is an SSH server with real shells, which behaves as
 // OpenSSH does: sessions of their own for commands, ten at a time, the exit
 // status when the process exits, the end of the channel when its streams end,
 // and no signal to what runs when a connection is lost.
@@ -263,14 +262,6 @@ func (s *server) session(ch ssh.Channel, reqs <-chan *ssh.Request) {
 		switch {
 		case ssh.Unmarshal(r.Payload, &m) != nil:
 			r.Reply(false, nil)
-		case r.Type == "subsystem" && m.Text == "sftp":
-			r.Reply(true, nil)
-			go ssh.DiscardRequests(reqs)
-			f, err := sftp.NewServer(ch)
-			if err == nil {
-				f.Serve()
-			}
-			return
 		case r.Type == "exec":
 			r.Reply(true, nil)
 			go ssh.DiscardRequests(reqs)
