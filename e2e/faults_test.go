@@ -139,7 +139,7 @@ for i in $(seq 300); do [ -e /run/fault-lock ] && exit; sleep 0.1; done; exit 1`
 printf 'Package: fault-package\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.com>\nDescription: x\n' > DEBIAN/control
 cat > DEBIAN/postinst <<'END'
 #!/bin/sh
-[ ! -e /tmp/fault-mended ] || exit 0
+[ ! -e /var/tmp/fault-mended ] || exit 0
 yes "$(printf '\033[2J\033]0;owned\007\377\376 %900s')" | head -c 100000000
 printf 'the \033[31mhook\033[0m is broken\n' >&2
 exit 3
@@ -149,26 +149,26 @@ dpkg-deb --build /tmp/p /tmp/p.deb >/dev/null && dpkg --unpack /tmp/p.deb >/dev/
 		f := b.edited(t, `cluster "`, "apt {\n  lock_timeout = \"5s\"\n}\n\ncluster \"")
 		out, peak := b.events(t, "up", "--yes", "-f", f, "--progress=json")
 		failed := failures(t, out)
-		for step, words := range map[string][]string{
-			"nuc01/packages/system": {"the disk is full", "enough free space in /var/cache/apt/archives", "df -h /var"},
-			"nuc02/packages/system": {"still held by perl (pid ", "after 5s", "lock_timeout"},
-			"nuc03/packages/system": {"could not set up a package", "fault-package", "error exit status 3", "dpkg --configure -a"},
+		for node, words := range map[string][]string{
+			"nuc01": {"the disk is full", "enough free space in /var/cache/apt/archives", "df -h /var"},
+			"nuc02": {"still held by perl (pid ", "after 5s", "lock_timeout"},
+			"nuc03": {"could not set up a package", "fault-package", "error exit status 3", "dpkg --configure -a"},
 		} {
-			f, ok := failed[step]
+			f, ok := failed[node+"/packages/kubernetes"]
 			if !ok {
-				t.Errorf("%s did not fail; %v did", step, failed)
+				t.Errorf("the packages of %s did not fail; %v did", node, failed)
 			}
 			for _, w := range words {
 				if !strings.Contains(f.Message, w) {
-					t.Errorf("%s does not say %q: %+v", step, w, f)
+					t.Errorf("%s does not say %q: %+v", node, w, f)
 				}
 			}
-			if step != "nuc02/packages/system" && (f.Command == "" || len(f.Tail) == 0 || f.Code == 0) {
-				t.Errorf("%s: command, code or last lines are missing: %+v", step, f)
+			if node != "nuc02" && (f.Command == "" || len(f.Tail) == 0 || f.Code == 0) {
+				t.Errorf("%s: command, code or last lines are missing: %+v", node, f)
 			}
 		}
-		if !strings.Contains(strings.Join(failed["nuc03/packages/system"].Tail, "\n"), "the hook is broken") {
-			t.Errorf("the last lines do not have the reason: %q", failed["nuc03/packages/system"].Tail)
+		if !strings.Contains(strings.Join(failed["nuc03/packages/kubernetes"].Tail, "\n"), "the hook is broken") {
+			t.Errorf("the last lines do not have the reason: %q", failed["nuc03/packages/kubernetes"].Tail)
 		}
 		if !strings.Contains(out.stdout, "waiting for apt: held by perl (pid ") {
 			t.Error("who holds the lock is not told while it is waited for")
@@ -177,7 +177,7 @@ dpkg-deb --build /tmp/p /tmp/p.deb >/dev/null && dpkg --unpack /tmp/p.deb >/dev/
 			t.Errorf("nucspark took %d MiB of memory over 100 MB of output", peak>>20)
 		}
 	})
-	b.on(t, "nuc03", "touch /tmp/fault-mended")
+	b.on(t, "nuc03", "touch /var/tmp/fault-mended")
 	t.Run("unknown version, no name server, dropped connection", func(t *testing.T) {
 		defer b.on(t, "nuc02", "cat /tmp/resolv.conf > /etc/resolv.conf")
 		b.on(t, "nuc02", "cp /etc/resolv.conf /tmp/resolv.conf; printf 'nameserver "+b.address(t, "nobody")+"\\noptions timeout:1 attempts:1\\n' > /etc/resolv.conf")
@@ -189,7 +189,7 @@ dpkg-deb --build /tmp/p /tmp/p.deb >/dev/null && dpkg --unpack /tmp/p.deb >/dev/
 		out := watched(t, 20*time.Minute, nil, drop, b.binary, "up", "--yes", "-f", f, "--progress=plain")
 		says(t, out, 1,
 			"✗ nuc01/packages/kubernetes failed", "Version '1.36.99-*' for 'kubeadm' was not found", "of kubeadm they have 1.36.3-",
-			"✗ nuc02/packages/system failed", "nuc02 cannot resolve the name ", "resolvectl",
+			"✗ nuc02/packages/kubernetes failed", "nuc02 cannot resolve the name ", "resolvectl",
 			"✗ nuc03/packages/kubernetes failed", "When the cause is gone, go on with: ")
 		if dropped != nil {
 			t.Errorf("the connection of nuc03 was not dropped: %v", dropped)
