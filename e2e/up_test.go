@@ -61,7 +61,7 @@ func TestLab(t *testing.T) {
 	part("faults before any change", b.testFaultsBefore)
 	part("faults during a run", b.testFaultsDuring)
 	part("up with planted secrets", b.plantSecrets)
-	part("up with a machine off", b.testMachineOff)
+	part("up with a machine off and no name server", b.testMachineOff)
 	part("up completes", b.testUpCompletes)
 	part("faults are mended", b.testFaultsMended)
 	part("up again changes nothing", b.testUpAgain)
@@ -162,11 +162,11 @@ func (b *bench) testRefused(t *testing.T) {
 // complete.
 func (b *bench) testMachineOff(t *testing.T) {
 	b.ok(t, "lab", "kill", "--name", labName, "nuc03")
-	out := b.refused(t, 1, []string{"nuc03"}, "up", "--yes", "-f", b.inventory())
-	for _, node := range []string{"nuc01", "nuc02"} {
-		if got := b.on(t, node, "systemctl is-active containerd kubelet | sort -u"); got != "active" {
-			t.Errorf("%s: containerd and kubelet are %q\n%s", node, got, out)
-		}
+	b.on(t, "nuc02", "cp /etc/resolv.conf /var/tmp; printf 'nameserver "+b.address(t, "nobody")+"\\noptions timeout:1 attempts:1\\n' > /etc/resolv.conf")
+	out := b.refused(t, 1, []string{"nuc03", "✗ nuc02/packages/kubernetes failed", "nuc02 cannot resolve the name ", "resolvectl"}, "up", "--yes", "-f", b.inventory())
+	b.on(t, "nuc02", "cat /var/tmp/resolv.conf > /etc/resolv.conf")
+	if got := b.on(t, "nuc01", "systemctl is-active containerd kubelet | sort -u"); got != "active" {
+		t.Errorf("nuc01: containerd and kubelet are %q\n%s", got, out)
 	}
 	if got := b.on(t, "nuc01", "find /var/lib/nucspark/namenode -name VERSION 2>/dev/null | head -n 1"); got != "" {
 		t.Errorf("the namenode was formatted while a machine had not answered: %s", got)
