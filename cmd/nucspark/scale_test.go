@@ -45,7 +45,7 @@ type fakeFleet struct {
 
 // The recorded network gives way to one that holds more nodes.
 const (
-	recordedNetwork, fakeNetwork = "172.31.76.", "10.76.0."
+	recordedNetwork, fakeNetwork = "172.31.79.", "10.76.0."
 	recordedPods, fakePods       = "10.244.0.0/16", "10.244.0.0/14"
 )
 
