@@ -32,7 +32,7 @@ var allowed = map[string][]string{
 	"lab/mountnfs":     {},
 	"cmd/nucspark": {"inventory", "provision", "provision/host", "provision/kube", "provision/ubuntu",
 		"kubeadm", "nfs", "hdfs", "spark", "pages", "tui", "lab", "lab/mirror"},
-	"e2e":          {"lab", "provision"},
+	"e2e":          {"inventory", "lab", "provision"},
 	"e2e/stranger": {},
 	"bench":        {"inventory"},
 }

@@ -24,8 +24,9 @@ var (
 // bench is a lab and the binary that drives it.
 type bench struct {
 	binary string
-	dir    string // of lab.hcl
-	held   string // pod of the application that runs until it is let go
+	dir    string        // of lab.hcl
+	bound  time.Duration // of one command; default 20 minutes
+	held   string        // pod of the application that runs until it is let go
 
 	secrets *secrets        // planted after the refusals
 	heard   strings.Builder // what nucspark printed, but for kubeconfig
@@ -55,7 +56,7 @@ func tail(s string) string {
 // run runs nucspark with the given arguments and waits for it, bounded.
 func (b *bench) run(t *testing.T, args ...string) output {
 	t.Helper()
-	out := execute(t, 20*time.Minute, nil, b.binary, args...)
+	out := execute(t, cmp.Or(b.bound, 20*time.Minute), nil, b.binary, args...)
 	if args[0] != "kubeconfig" {
 		b.heard.WriteString(out.stdout + out.stderr)
 	}
