@@ -30,7 +30,7 @@ spec:
 `
 
 // transfer is the script of one run: it prints the nanoseconds that the client
-// took. $java runs Hadoop's client, $dir holds the file.
+// took.
 const transfer = `set -eu
 start=$(date +%%s%%N)
 %s >&2
@@ -64,14 +64,14 @@ func (b *bench) hdfs() ([]*Line, error) {
 		return nil, err
 	}
 	share := "/opt/hadoop/share/hadoop/"
-	java := func(home, fs string) string {
+	java := func(conf, home, fs string) string {
 		return fmt.Sprintf("java -Xmx256m -XX:-UsePerfData -Djava.net.preferIPv4Stack=true -cp '%[1]s:%[2]scommon/*:%[2]scommon/lib/*:%[2]shdfs/*:%[2]shdfs/lib/*' "+
-			"org.apache.hadoop.fs.FsShell -D fs.defaultFS=%[3]s -D dfs.replication=2", "/nonexistent", home+share, fs)
+			"org.apache.hadoop.fs.FsShell -D fs.defaultFS=%[3]s -D dfs.replication=2", conf, home+share, fs)
 	}
-	inPod := java("", "hdfs://namenode-0.namenode.nucspark.svc.cluster.local:8020")
-	plain := java(bare.home, fmt.Sprintf("hdfs://127.0.0.1:%d", barePort))
+	inPod := java("/scratch/conf", "", "hdfs://namenode-0.namenode.nucspark.svc.cluster.local:8020")
+	plain := java(bare.conf, bare.home, fmt.Sprintf("hdfs://127.0.0.1:%d", barePort))
 	fill := fmt.Sprintf("head -c %dM /dev/urandom >", fileSize)
-	if _, err := kubectl(fill+"/scratch/file", "-n", "nucspark", "exec", "-i", "bench-client", "--", "bash"); err != nil {
+	if _, err := kubectl("mkdir -p /scratch/conf; echo '<configuration/>' | tee /scratch/conf/core-site.xml >/scratch/conf/hdfs-site.xml; "+fill+"/scratch/file", "-n", "nucspark", "exec", "-i", "bench-client", "--", "bash"); err != nil {
 		return nil, err
 	}
 	if err := b.command("bash", "-c", fill+filepath.Join(b.work, "file")); err != nil {
