@@ -114,6 +114,9 @@ func (c *bareCluster) wait(what, url, text string) error {
 		}
 		time.Sleep(300 * time.Millisecond)
 	}
+	if err := c.b.ctx.Err(); err != nil {
+		return err
+	}
 	return fmt.Errorf("the plain processes have not become %s within 3 minutes; the log says why", what)
 }
 

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -43,6 +44,9 @@ var lines = []struct {
 }{{"up", (*bench).up}, {"noop", (*bench).noop}, {"words", (*bench).words}, {"sort", (*bench).sort}, {"hdfs", (*bench).hdfs}}
 
 func main() {
+	// The plain processes end with the thread that started them (prctl(2),
+	// PR_SET_PDEATHSIG): it must be there until the end.
+	runtime.LockOSThread()
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
