@@ -103,8 +103,9 @@ func (c *bareCluster) stop() {
 
 // wait returns when a page holds a text.
 func (c *bareCluster) wait(what, url, text string) error {
-	end := time.Now().Add(3 * time.Minute)
-	for time.Now().Before(end) && c.b.ctx.Err() == nil {
+	tick := time.NewTicker(300 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end) && c.b.ctx.Err() == nil; {
 		if r, err := http.Get(url); err == nil {
 			body, _ := io.ReadAll(r.Body)
 			r.Body.Close()
@@ -112,7 +113,10 @@ func (c *bareCluster) wait(what, url, text string) error {
 				return nil
 			}
 		}
-		time.Sleep(300 * time.Millisecond)
+		select {
+		case <-tick.C:
+		case <-c.b.ctx.Done():
+		}
 	}
 	if err := c.b.ctx.Err(); err != nil {
 		return err

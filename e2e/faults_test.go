@@ -181,7 +181,7 @@ dpkg-deb --build /tmp/p /tmp/p.deb >/dev/null && dpkg --unpack /tmp/p.deb >/dev/
 	t.Run("unknown version, dropped connection", func(t *testing.T) {
 		var dropped error
 		drop := &trigger{text: "start    nuc03/packages/kubernetes", do: func() {
-			dropped = exec.Command("docker", "exec", "nucspark-"+labName+"-nuc03", "pkill", "-9", "-f", "^sshd: nuc").Run()
+			dropped = exec.Command("docker", "exec", container("nuc03"), "pkill", "-9", "-f", "^sshd: nuc").Run()
 		}}
 		f := b.edited(t, `kubernetes = "1.36"`, `kubernetes = "1.36.99"`)
 		out := watched(t, 20*time.Minute, nil, drop, b.binary, "up", "--yes", "-f", f, "--progress=plain")

@@ -88,10 +88,13 @@ func (b *bench) refused(t *testing.T, code int, words []string, args ...string) 
 	return out
 }
 
+// container is the name by which the engine knows a machine of the lab.
+func container(machine string) string { return "nucspark-" + labName + "-" + machine }
+
 // on runs a script as root inside a machine of the lab, past SSH and nucspark.
 func (b *bench) on(t *testing.T, node, script string) string {
 	t.Helper()
-	out := execute(t, 2*time.Minute, nil, "docker", "exec", "nucspark-"+labName+"-"+node, "sh", "-c", script)
+	out := execute(t, 2*time.Minute, nil, "docker", "exec", container(node), "sh", "-c", script)
 	if out.code != 0 {
 		t.Fatalf("on %s: %s: exit code %d\n%s", node, script, out.code, out)
 	}

@@ -72,8 +72,6 @@ func (b *bench) machines(t *testing.T) []machine {
 	return all
 }
 
-func container(name string) string { return "nucspark-" + labName + "-" + name }
-
 // knocker builds the program that knocks at doors.
 func knocker(t *testing.T) string {
 	t.Helper()

@@ -143,8 +143,8 @@ func (b *bench) testRefused(t *testing.T) {
 		b.refused(t, 2, []string{"nuc02", "k3s"}, "up", "--yes", "-f", f)
 	})
 	t.Run("a mirror that is down", func(t *testing.T) {
-		execute(t, time.Minute, nil, "docker", "stop", "-t", "1", "nucspark-"+labName+"-mirror")
-		defer execute(t, time.Minute, nil, "docker", "start", "nucspark-"+labName+"-mirror")
+		execute(t, time.Minute, nil, "docker", "stop", "-t", "1", container("mirror"))
+		defer execute(t, time.Minute, nil, "docker", "start", container("mirror"))
 		b.refused(t, 2, []string{"nuc01", "mirror"}, "up", "--yes", "-f", f)
 	})
 	t.Run("a bad inventory", func(t *testing.T) {

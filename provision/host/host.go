@@ -51,9 +51,8 @@ const (
 	maxStops    = 2
 	maxMisses   = 3 // keepalives without an answer
 
-	redials      = 3 // attempts to get a lost connection back
-	redialDelay  = time.Second
-	closeTimeout = 5 * time.Second
+	redials     = 3 // attempts to get a lost connection back
+	redialDelay = time.Second
 )
 
 // Host is one machine. Its methods may be called from several goroutines.

@@ -127,21 +127,7 @@ func TestLoginWithKeys(t *testing.T) {
 		if err := ring.Add(agent.AddedKey{PrivateKey: raw}); err != nil {
 			t.Fatal(err)
 		}
-		socket := filepath.Join(t.TempDir(), "agent")
-		l, err := net.Listen("unix", socket)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go agent.ServeAgent(ring, c)
-			}
-		}()
+		socket := serveAgent(t, ring)
 		t.Setenv("SSH_AUTH_SOCK", socket)
 		o := s.options()
 		o.KeyFile = plainFile

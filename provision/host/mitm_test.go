@@ -67,21 +67,7 @@ func TestManInTheMiddle(t *testing.T) {
 	if err := keys.Add(agent.AddedKey{PrivateKey: raw}); err != nil {
 		t.Fatal(err)
 	}
-	socket := filepath.Join(t.TempDir(), "agent")
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { _ = agent.ServeAgent(keys, c) }()
-		}
-	}()
+	socket := serveAgent(t, keys)
 	everyProof := func(address string) Options {
 		o := between.options() // a password too
 		o.Address, o.KeyFile, o.SudoPassword, o.HostKey = address, lockedFile, o.Password, ""

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
 
 	"nucspark.io/nucspark/inventory"
 )
@@ -427,6 +428,28 @@ func keyFiles(t *testing.T, key crypto.PrivateKey, passphrase string) (ssh.Signe
 	file := filepath.Join(t.TempDir(), "id")
 	write(t, file, string(pem.EncodeToMemory(block)), 0o600)
 	return signer, file
+}
+
+// serveAgent answers as an SSH agent on the socket whose path it returns, until
+// the test ends.
+func serveAgent(t *testing.T, keys agent.Agent) string {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "agent")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _ = agent.ServeAgent(keys, c) }()
+		}
+	}()
+	return socket
 }
 
 // until polls for what another process does.
