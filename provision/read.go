@@ -16,6 +16,24 @@ import (
 // hash is known.
 const maxContent = 1 << 20
 
+// unitDirectories are where systemd finds unit files, the first one first:
+// systemd.unit(5), without the generators' (what they make of /etc/fstab goes
+// with its line).
+var unitDirectories = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"}
+
+// swapFiles is the script that names the swap units of some directories, those
+// that are masked excepted: empty, or links to /dev/null. To list unit files by
+// systemctl makes systemd read all of them, which takes it longer than all
+// other questions together.
+func swapFiles(directories []string) string {
+	return fmt.Sprintf(`seen=/
+for d in %s; do for f in "$d"/*.swap; do
+u=${f##*/}; case $seen in */"$u"/*) continue;; esac
+{ [ -e "$f" ] || [ -L "$f" ]; } || continue
+seen=$seen$u/; [ ! -s "$f" ] || printf 'unit %%s\n' "$u"; done; done
+`, quoteAll(directories))
+}
+
 // questions renders the queries of one node as one script. Each kind is asked
 // once for all its objects, so that the cost is a few processes, not a few per
 // object. The answers come back in sections that start with a line of the
@@ -114,7 +132,7 @@ elif grep -qsw "$m" /proc/filesystems; then echo "$m"; fi; done
 		section("swap")
 		b.WriteString("tail -n +2 /proc/swaps | awk '{print \"active\", $1}'\n")
 		b.WriteString("systemctl list-units --type=swap --state=active --no-legend --plain 2>/dev/null | awk '{print \"unit\", $1}'\n")
-		b.WriteString("systemctl list-unit-files --type=swap --no-legend 2>/dev/null | awk '$2 != \"masked\" && $2 != \"generated\" {print \"unit\", $1}'\n")
+		b.WriteString(swapFiles(unitDirectories))
 		// Debian's zram-tools and Ubuntu's zram-config.
 		b.WriteString("for u in zramswap.service zram-config.service; do [ \"$(systemctl is-enabled $u 2>/dev/null)\" = enabled ] && echo \"unit $u\"; done\n")
 		b.WriteString("for f in /etc/systemd/zram-generator.conf /usr/lib/systemd/zram-generator.conf /usr/lib/systemd/zram-generator.conf.d/*.conf; do [ -s \"$f\" ] && [ ! -L /etc/systemd/zram-generator.conf ] && echo 'unit zram-generator' && break; done\n")

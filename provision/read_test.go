@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strings"
@@ -140,6 +141,33 @@ func TestParsePackages(t *testing.T) {
 	for name, w := range want {
 		if got[name] != w {
 			t.Errorf("%s: got %+v, want %+v", name, got[name], w)
+		}
+	}
+}
+
+// A unit file of the administrator hides the one of a package, as for systemd.
+func TestSwapFiles(t *testing.T) {
+	etc, usr := t.TempDir(), t.TempDir()
+	for path, content := range map[string]string{
+		filepath.Join(etc, "mine.swap"): "[Swap]\n", filepath.Join(etc, "emptied.swap"): "",
+		filepath.Join(usr, "masked.swap"): "[Swap]\n", filepath.Join(usr, "emptied.swap"): "[Swap]\n",
+		filepath.Join(usr, "dev-disk-by\\x2dlabel-a b.swap"): "[Swap]\n", filepath.Join(usr, "mine.swap"): "[Swap]\n",
+		filepath.Join(usr, "ssh.service"): "[Service]\n",
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/dev/null", filepath.Join(etc, "masked.swap")); err != nil {
+		t.Fatal(err)
+	}
+	for _, shell := range []string{"dash", "bash"} {
+		out, err := exec.Command(shell, "-c", swapFiles([]string{etc, filepath.Join(etc, "absent"), usr})).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", shell, err, out)
+		}
+		if want := "unit mine.swap\nunit dev-disk-by\\x2dlabel-a b.swap\n"; string(out) != want {
+			t.Errorf("%s: %q, want %q", shell, out, want)
 		}
 	}
 }
