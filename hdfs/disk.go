@@ -63,7 +63,7 @@ func (s diskStep) Diff(f provision.Facts) ([]provision.Change, error) {
 		if owned(dir) {
 			return nil, nil
 		}
-		return []provision.Change{{Kind: "directory", Key: s.dir, Action: provision.Update,
+		return []provision.Change{{Kind: provision.KindData, Key: s.dir, Action: provision.Update,
 			Old: describeDir(dir), New: fmt.Sprintf("0700 %[1]s:%[1]s", provision.HDFSUser)}}, nil
 	}
 	if others := provision.ForeignEntries(disk.Entries); len(others) > 0 {
@@ -95,7 +95,7 @@ func (s diskStep) Apply(ctx context.Context, env *provision.Env, changes []provi
 	}
 	q := provision.Quote(s.dir)
 	// Not recursive: what is in the directory stays as it is.
-	err := n.Change(ctx, provision.Entry{Kind: "directory", Key: s.dir, Before: before, After: fmt.Sprintf("0700 %[1]s:%[1]s", provision.HDFSUser)},
+	err := n.Change(ctx, provision.Entry{Kind: provision.KindData, Key: s.dir, Before: before, After: fmt.Sprintf("0700 %[1]s:%[1]s", provision.HDFSUser)},
 		fmt.Sprintf("mkdir -p -- %[1]s && chown -- %[2]d:%[2]d %[1]s && chmod -- 0700 %[1]s", q, provision.HDFSUID))
 	if err != nil || changes[0].Action != provision.Create {
 		return err

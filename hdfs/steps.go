@@ -98,12 +98,12 @@ func Steps(site *provision.Site) []provision.Step {
 		}
 	}
 	nameDir := provision.Directory{Base: provision.Base{Name: l.control.Name + "/hdfs/namenode-directory", Node: l.control.Name,
-		After: []string{provision.NodeBase(l.control.Name)}}, Path: l.hdfs.NamenodeDir, Mode: 0o700, Owner: provision.HDFSUser, Group: provision.HDFSUser}
+		After: []string{provision.NodeBase(l.control.Name)}}, Path: l.hdfs.NamenodeDir, Kind: provision.KindData, Mode: 0o700, Owner: provision.HDFSUser, Group: provision.HDFSUser}
 	add(nameDir)
 	var copyDir []string
 	if l.second != nil && l.reachable(l.second) {
 		s := provision.Directory{Base: provision.Base{Name: l.second.Name + "/hdfs/checkpoint-directory", Node: l.second.Name,
-			After: []string{provision.NodeBase(l.second.Name)}}, Path: l.hdfs.CheckpointDir, Mode: 0o700, Owner: provision.HDFSUser, Group: provision.HDFSUser}
+			After: []string{provision.NodeBase(l.second.Name)}}, Path: l.hdfs.CheckpointDir, Kind: provision.KindData, Mode: 0o700, Owner: provision.HDFSUser, Group: provision.HDFSUser}
 		copyDir = []string{s.Name}
 		add(s)
 	}

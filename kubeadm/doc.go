@@ -20,4 +20,10 @@
 // Everything in the cluster is applied server-side, and the labels of the
 // nodes say what runs where: nucspark.io/hdfs, nucspark.io/nfs and
 // nucspark.io/spark.
+//
+// Undone ([UndoSteps]), a machine is a member of no cluster: its containers were
+// told to end, kubeadm reset ran, and what that leaves is gone, too: flannel's
+// files, interfaces and routes, and the packet filter's chains of Kubernetes,
+// flannel and CNI. Rules of anybody else stay. Nothing is deleted in a directory
+// below which something is mounted.
 package kubeadm

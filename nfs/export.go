@@ -114,7 +114,7 @@ func (s exportStep) Apply(ctx context.Context, env *provision.Env, _ []provision
 	if s.dirQuery().In(env.Facts()).Exists {
 		before = "exists"
 	}
-	err := n.Change(ctx, provision.Entry{Kind: "directory", Key: s.node.NFS.Export, Before: before, After: "exists"},
+	err := n.Change(ctx, provision.Entry{Kind: provision.KindData, Key: s.node.NFS.Export, Before: before, After: "exists"},
 		"mkdir -p -- "+provision.Quote(s.node.NFS.Export))
 	if err != nil {
 		return err

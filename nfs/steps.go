@@ -78,7 +78,7 @@ func volumeSteps(site *provision.Site) []provision.Step {
 		dir := n.Name + "/nfs/volume/" + v.Name
 		steps = append(steps, provision.Directory{
 			Base: provision.Base{Name: dir, Node: n.Name, After: []string{n.Name + "/nfs/directory"}},
-			Path: path.Join(n.NFS.Export, v.Name), Mode: modeOf(v), Owner: strconv.Itoa(v.UID), Group: strconv.Itoa(v.GID),
+			Path: path.Join(n.NFS.Export, v.Name), Kind: provision.KindData, Mode: modeOf(v), Owner: strconv.Itoa(v.UID), Group: strconv.Itoa(v.GID),
 		})
 		pv := "cluster/nfs/volume/" + v.Name
 		claim := "cluster/nfs/claim/" + v.Name

@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	lockBusy       = regexp.MustCompile(`Could not get lock|Unable to (?:acquire|lock)|is another process using it`)
+	lockBusy       = regexp.MustCompile(`Could not get lock|Unable to (?:acquire|lock)|is another process using it|was locked by another process`)
 	gonePackage    = regexp.MustCompile(`Failed to fetch .*404  `)
 	unknownPackage = regexp.MustCompile(`Unable to locate package|Version '[^']*' for '[^']*' was not found|has no installation candidate`)
 	unknownVersion = regexp.MustCompile(`Version '[^']*' for '([^']*)' was not found`)

@@ -156,7 +156,7 @@ func (n *Node) WriteFile(ctx context.Context, w Written) error {
 	sum := sha256.Sum256(w.Content)
 	after := hex.EncodeToString(sum[:])
 	if w.Sensitive {
-		after = n.env.run.saltedHash(w.Content)
+		after = saltedHash(n.env.run.site.Resolved.UID, w.Content)
 	}
 	keep := ""
 	if w.Before.Exists && !w.Sensitive {

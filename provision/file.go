@@ -2,6 +2,7 @@ package provision
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -105,7 +106,15 @@ type Directory struct {
 	Mode  fs.FileMode // permission bits, fs.ModeSetgid and fs.ModeSticky
 	Owner string      // name or number; default root
 	Group string      // name or number; default root
+	Kind  string      // of the ledger's entry: KindData, KindScratch; default "directory"
 }
+
+// Kinds of directories in a ledger, beside "directory", which is removed when
+// it is undone and empty by then.
+const (
+	KindData    = "data"    // stays with all that is in it
+	KindScratch = "scratch" // goes with all that is in it: nothing there outlives the cluster
+)
 
 func (s Directory) query() FileQuery { return FileQuery{Node: s.Node, Path: s.Path} }
 func (s Directory) Reads() []Query   { return []Query{s.query()} }
@@ -134,7 +143,7 @@ func (s Directory) Apply(ctx context.Context, env *Env, _ []Change) error {
 	// A number alone takes no setgid bit off a directory (chmod(1)).
 	script := fmt.Sprintf("mkdir -p -- %[1]s && chown -- %[2]s %[1]s && chmod -- %[3]s %[1]s && chmod -- u-s,g%[4]ss,%[5]st %[1]s",
 		Quote(s.Path), Quote(orRoot(s.Owner)+":"+orRoot(s.Group)), octal(s.Mode), plusMinus(s.Mode&fs.ModeSetgid), plusMinus(s.Mode&fs.ModeSticky))
-	return env.Node(s.Node).Change(ctx, Entry{Kind: "directory", Key: s.Path, Before: before,
+	return env.Node(s.Node).Change(ctx, Entry{Kind: cmp.Or(s.Kind, "directory"), Key: s.Path, Before: before,
 		After: describeFile(s.Mode, orRoot(s.Owner), orRoot(s.Group), -1)}, script)
 }
 

@@ -207,8 +207,14 @@ const (
 	NftTable         Lookup = "nft --stateless list table inet nucspark"
 	Exports          Lookup = "exportfs -s"
 	UfwStatus        Lookup = "ufw status"
+	UfwAdded         Lookup = "ufw show added"
 	FirewalldState   Lookup = "firewall-cmd --state"
 	FirewalldRules   Lookup = "firewall-cmd --list-all --zone=trusted"
+	Links            Lookup = "ip -o link show"
+	Routes           Lookup = "ip -4 route show"
+	// PacketRules lists the rules of both kinds of iptables and the names of
+	// nft's tables.
+	PacketRules Lookup = "for c in iptables-nft iptables-legacy ip6tables-nft ip6tables-legacy; do if command -v $c-save >/dev/null; then $c-save; fi; done; if command -v nft >/dev/null; then nft list tables; fi"
 )
 
 // OutputFact is the answer.

@@ -42,6 +42,7 @@ func questions(queries []Query, mark string) string {
 	var paths, contents, disks, units, packages, modules, sysctls, images []string
 	var users []UserQuery
 	var outputs []OutputQuery
+	var purges []PurgeQuery
 	swap := false
 	seen := map[string]bool{}
 	for _, q := range queries {
@@ -73,6 +74,8 @@ func questions(queries []Query, mark string) string {
 			swap = true
 		case OutputQuery:
 			outputs = append(outputs, q)
+		case PurgeQuery:
+			purges = append(purges, q)
 		default:
 			panic(fmt.Sprintf("%T is no query of a node", q))
 		}
@@ -144,6 +147,10 @@ elif grep -qsw "$m" /proc/filesystems; then echo "$m"; fi; done
 	for _, o := range outputs {
 		section("output " + string(o.What))
 		fmt.Fprintf(&b, "out=$(%s 2>/dev/null </dev/null); code=$?; echo $code; printf '%%s' \"$out\" | head -c 1048576 | base64 | tr -d '\\n'\n", o.What)
+	}
+	for _, p := range purges {
+		section("purge " + p.Packages)
+		b.WriteString(purgeScript(p.Packages))
 	}
 	section("end")
 	return b.String()
@@ -252,6 +259,8 @@ func answers(queries []Query, mark, out string) (map[string]any, error) {
 				return nil, fmt.Errorf("%s: %w", q.What, err)
 			}
 			v = OutputFact{Code: n, Output: string(text)}
+		case PurgeQuery:
+			v = parsePurge(sections["purge "+q.Packages])
 		}
 		a[q.Key()] = v
 	}

@@ -37,11 +37,11 @@ type Result struct {
 func Run(ctx context.Context, fleet *Fleet, site *Site, plan *Plan, o Options) ([]Result, error) {
 	r := &runner{id: o.ID, fleet: fleet, site: site, options: o, started: time.Now(),
 		done: map[string]*outcome{}, apt: map[string]chan struct{}{}}
-	for _, n := range site.Cluster.Nodes {
-		r.apt[n.Name] = make(chan struct{}, 1)
-	}
 	begin := Event{Kind: RunStarted}
 	for _, p := range plan.Steps {
+		if node := NodeOf(p.Step.ID()); r.apt[node] == nil { // one that leaves is not in the inventory
+			r.apt[node] = make(chan struct{}, 1)
+		}
 		r.done[p.Step.ID()] = &outcome{ready: make(chan struct{})}
 		begin.Steps = append(begin.Steps, StepSummary{ID: p.Step.ID(), Node: NodeOf(p.Step.ID()), Needs: p.Step.Needs(), Changes: len(p.Changes)})
 	}

@@ -1,6 +1,9 @@
 package provision
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // Step is one thing that should be true of a node or of the cluster.
 type Step interface {
@@ -69,6 +72,22 @@ func NodeImages(node string) string { return node + "/images" }
 // NodeReady is the milestone of a node that is a Ready and labelled member of
 // the cluster. It is provided by kubeadm.
 func NodeReady(node string) string { return node + "/ready" }
+
+// NodeReset is the milestone of a node on which nothing of Kubernetes runs any
+// more, and whose network is as it was. It is provided by kubeadm, and is part
+// of no up.
+func NodeReset(node string) string { return node + "/undo/kubernetes" }
+
+// NodeUndone is the milestone of a node that is as its ledger says it was, and
+// has no ledger any more. It is provided by ubuntu, and is part of no up.
+func NodeUndone(node string) string { return node + "/undo/done" }
+
+// isUndo says whether a step puts something back: the second part of its ID is
+// "undo".
+func isUndo(id string) bool {
+	_, rest, _ := strings.Cut(id, "/")
+	return strings.HasPrefix(rest, "undo/")
+}
 
 // Milestone is a step that holds as soon as its needs do.
 type Milestone struct {

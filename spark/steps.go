@@ -54,7 +54,7 @@ func Steps(site *provision.Site) []provision.Step {
 	var ready []string
 	directory := func(node, name, path string) string {
 		s := provision.Directory{Base: provision.Base{Name: node + "/spark/" + name, Node: node, After: []string{provision.NodeBase(node)}},
-			Path: path, Mode: 0o700, Owner: provision.SparkUser, Group: provision.SparkUser}
+			Path: path, Kind: provision.KindScratch, Mode: 0o700, Owner: provision.SparkUser, Group: provision.SparkUser}
 		add(s)
 		return s.Name
 	}

@@ -32,4 +32,10 @@
 // or firewalld is active, rules that let the cluster through are added there.
 //
 // The milestone [provision.NodeBase] of a node stands for all of this.
+//
+// Undone ([UndoSteps]), a node is as its ledger says it was: files, units, swap,
+// names, firewalls and users. Packages that were not there are purged, unless
+// something else needs them. A file that somebody changed since is kept beside
+// its old place. Data directories stay, but for those that somebody named. A
+// loaded module stays loaded until the next boot.
 package ubuntu

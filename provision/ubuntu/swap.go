@@ -17,6 +17,8 @@ const (
 	// (zram-generator.conf(5)).
 	zramGenerator = "zram-generator"
 	zramConf      = "/etc/systemd/zram-generator.conf"
+	// aside ends the name of a file that lay in the place of a mask.
+	aside = ".nucspark"
 )
 
 // swap switches swapping off for good, unless the kubelet is told to live with
@@ -88,7 +90,7 @@ func (s swapOff) Apply(ctx context.Context, env *provision.Env, c []provision.Ch
 func swapScript(is provision.SwapFact) string {
 	var w strings.Builder
 	w.WriteString("set -e\n" +
-		"aside() { [ -L \"$1\" ] || [ ! -e \"$1\" ] || mv -- \"$1\" \"$1.nucspark\"; }\n")
+		"aside() { [ -L \"$1\" ] || [ ! -e \"$1\" ] || mv -- \"$1\" \"$1" + aside + "\"; }\n")
 	if len(is.Active) > 0 {
 		w.WriteString("swapoff -a\n")
 	}
