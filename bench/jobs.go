@@ -78,7 +78,7 @@ func (b *bench) words() ([]*Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.application(&Line{ID: "words", Title: "word count of 400 MB, against plain processes"}, text, filepath.Join(b.source, "..", "examples", "wordcount.py"), b.n(5),
+	return b.application(&Line{ID: "words", Title: "word count of 400 MB, against plain processes"}, text, filepath.Join(b.source, "..", "examples", "wordcount.py"), b.n(3),
 		func(fs string, _ int) []string { return []string{fs + "/bench/text"} })
 }
 

@@ -5,7 +5,8 @@
 // The tests need the environment that make lab-test sets: NUCSPARK_LAB=1 and
 // the path of the binary in NUCSPARK. Without it they are skipped and say so.
 // NUCSPARK_LAB_KEEP=1 leaves the lab up for a look; NUCSPARK_LAB_NAME and
-// NUCSPARK_LAB_SUBNET let it stand beside another one. NUCSPARK_BROWSER=1 also
-// looks at the pages of Spark and HDFS in Chromium, which is installed where it
-// is missing and there is consent (YES=1 or CI=true).
+// NUCSPARK_LAB_SUBNET let it stand beside another one. The pages of Spark and
+// HDFS are looked at in Chromium, which is installed where it is missing and
+// there is consent (YES=1 or CI=true); without it that part says that it is
+// skipped. NUCSPARK_PICTURES=DIR keeps pictures of them there.
 package e2e

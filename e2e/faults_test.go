@@ -198,14 +198,35 @@ dpkg-deb --build /tmp/p /tmp/p.deb >/dev/null && dpkg --unpack /tmp/p.deb >/dev/
 		}
 	})
 	t.Run("a key that does not sign the mirror", func(t *testing.T) {
-		keys := regexp.MustCompile(`keys\s*=\s*\["([^"]+)"\]`).FindStringSubmatch(b.text(t))
-		out := b.run(t, "up", "--yes", "-f", b.edited(t, keys[1], wrongKey(t)))
+		out := b.run(t, "up", "--yes", "-f", b.edited(t, mirrorKey(t, b), wrongKey(t)))
 		says(t, out, 1, "✗ nuc01/packages/kubernetes failed", "✗ nuc02/packages/kubernetes failed", "✗ nuc03/",
 			"could not be verified", "mirror.keys names the key that signs it")
 		if got := b.on(t, "nuc02", "dpkg -l kubelet 2>/dev/null | grep ^.i || true"); got != "" {
 			t.Errorf("packages of a repository with an unknown key were installed: %s", got)
 		}
 	})
+	t.Run("an expired key, on a machine that is very slow, too", func(t *testing.T) {
+		slow := func(cpus string) {
+			t.Helper()
+			if out := execute(t, time.Minute, nil, "docker", "update", "--cpus", cpus, container("nuc03")); out.code != 0 {
+				t.Fatal(out)
+			}
+		}
+		defer slow("0") // as many as there are
+		slow("0.1")
+		out := b.run(t, "up", "--yes", "-f", b.edited(t, mirrorKey(t, b), b.expiredKey(t)))
+		says(t, out, 1, "✗ nuc01/packages/kubernetes failed", "✗ nuc02/packages/kubernetes failed", "✗ nuc03/packages/kubernetes failed",
+			"the key that signs the repository has expired", "mirror.keys names")
+		if n := strings.Count(out.stderr, "the key that signs the repository has expired"); n < 3 {
+			t.Errorf("%d of 3 machines say that the key has expired:\n%s", n, out)
+		}
+	})
+}
+
+// mirrorKey is the path of the mirror's public key, as in the inventory.
+func mirrorKey(t *testing.T, b *bench) string {
+	t.Helper()
+	return regexp.MustCompile(`keys\s*=\s*\["([^"]+)"\]`).FindStringSubmatch(b.text(t))[1]
 }
 
 // testFaultsMended: the run that completed finished what dpkg had left undone.
@@ -352,7 +373,13 @@ func wrongKey(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "wrong.asc")
+	return publicKey(t, key)
+}
+
+// publicKey is a file with a public key as mirror.keys names it.
+func publicKey(t *testing.T, key *openpgp.Entity) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "key.asc")
 	file, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
@@ -369,6 +396,30 @@ func wrongKey(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// expiredKey is a file with the public key that signs the lab's mirror, as it
+// would be if its owner had let it be valid for the first second only. The
+// private one lies in the lab's cache.
+func (b *bench) expiredKey(t *testing.T) string {
+	t.Helper()
+	secret, err := os.Open(filepath.Join(filepath.Dir(filepath.Dir(mirrorKey(t, b))), "signing.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer secret.Close()
+	list, err := openpgp.ReadArmoredKeyRing(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, second := list[0], uint32(1)
+	for _, identity := range key.Identities {
+		identity.SelfSignature.KeyLifetimeSecs = &second
+		if err := identity.SelfSignature.SignUserId(identity.UserId.Id, key.PrimaryKey, key.PrivateKey, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return publicKey(t, key)
 }
 
 // ahead sets what programs on a machine read of the clock ahead by ten

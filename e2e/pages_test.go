@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -33,9 +32,6 @@ func (b *bench) hold(t *testing.T) string {
 // testPages clicks through the pages of Spark and HDFS in a browser, as they
 // come through nucspark open.
 func (b *bench) testPages(t *testing.T) {
-	if os.Getenv("NUCSPARK_BROWSER") != "1" {
-		t.Skip("SKIPPED: the pages were not looked at in a browser; NUCSPARK_BROWSER=1 asks for it")
-	}
 	br := newBrowser(t)
 	b.sparkPages(t, br)
 	b.hdfsPages(t, br)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,14 +31,29 @@ type witness struct {
 
 var joinToken = regexp.MustCompile(`token: ["']?([a-z0-9]{6}\.[a-z0-9]{16})\b`)
 
-// secrets are planted before the first up, and looked for after the last.
+// canary is a file that is there when a shell has run a value of the inventory;
+// each shell that could has its own temporary directory.
+const canary = "/tmp/nucspark-canary"
+
+// hostile is a text that makes the canary if any shell gets it, in double
+// quotes, in single ones, or without.
+const hostile = `"$(touch ` + canary + `)'; touch ` + canary + "; #`touch " + canary + "`${IFS}&&touch${IFS}" + canary
+
+// secrets are planted before the first up, and looked for after the last. Each
+// is the begin of a password that goes on with the hostile text, so that it is
+// found however the rest is quoted.
 type secrets struct {
 	sudo, registry string
 	*witness
 }
 
+// quoted is a text as HCL has it, where ${…} would be replaced by a value.
+func quoted(text string) string { return strings.ReplaceAll(strconv.Quote(text), "${", "$${") }
+
 // plantSecrets gives one node a sudo password, and the inventory that and the
-// password of a registry. What it writes is taken back by harvest.
+// password of a registry. Where the inventory takes any text, that text would
+// run commands if a shell saw it. What it writes is taken back by harvest, but
+// for a property of Spark and the registry's names.
 func (b *bench) plantSecrets(t *testing.T) {
 	word := func() string { return "planted-" + strings.ToLower(rand.Text()) }
 	b.secrets = &secrets{sudo: word(), registry: word(), witness: &witness{
@@ -47,12 +63,13 @@ func (b *bench) plantSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.Replace(string(hcl), "ssh {\n", fmt.Sprintf("ssh {\n  sudo_password = %q\n", b.secrets.sudo), 1)
-	text += fmt.Sprintf("\nregistry \"planted.example\" {\n  username = \"planted\"\n  password = %q\n}\n", b.secrets.registry)
+	text := strings.Replace(string(hcl), "ssh {\n", fmt.Sprintf("ssh {\n  sudo_password = %s\n", quoted(b.secrets.sudo+hostile)), 1)
+	text = strings.Replace(text, "spark {\n", fmt.Sprintf("spark {\n  properties = {\n    \"spark.planted\" = %s\n  }\n\n", quoted(hostile)), 1)
+	text += fmt.Sprintf("\nregistry \"planted.example\" {\n  username = \"planted\"\n  password = %s\n}\n", quoted(b.secrets.registry+hostile))
 	if err := os.WriteFile(b.inventory(), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out := execute(t, time.Minute, []byte("nuc:"+b.secrets.sudo+"\n"), "docker", "exec", "-i", container("nuc02"), "sh", "-c",
+	out := execute(t, time.Minute, []byte("nuc:"+b.secrets.sudo+hostile+"\n"), "docker", "exec", "-i", container("nuc02"), "sh", "-c",
 		"chpasswd && mkdir -p /root/keep && mv /etc/sudoers.d/* /root/keep/ && echo 'nuc ALL=(ALL) ALL' > /etc/sudoers.d/nuc")
 	if out.code != 0 {
 		t.Fatal(out)
@@ -121,7 +138,7 @@ func (b *bench) harvest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line := fmt.Sprintf("  sudo_password = %q\n", b.secrets.sudo)
+	line := fmt.Sprintf("  sudo_password = %s\n", quoted(b.secrets.sudo+hostile))
 	if err := os.WriteFile(b.inventory(), bytes.Replace(hcl, []byte(line), nil, 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +172,7 @@ func (b *bench) testSecrets(t *testing.T) {
 	}
 	needles := map[string]string{
 		b.secrets.sudo: "the sudo password", b.secrets.registry: "the registry's password",
-		base64.StdEncoding.EncodeToString([]byte("planted:" + b.secrets.registry)): "the registry's password in base64",
+		base64.StdEncoding.EncodeToString([]byte("planted:" + b.secrets.registry))[:len("planted:"+b.secrets.registry)/3*4]: "the registry's password in base64",
 		string(spark): "Spark's secret", base64.StdEncoding.EncodeToString(spark): "Spark's secret in base64",
 		admin[1][64:128]:                    "the administrator's key",
 		strings.Split(string(key), "\n")[1]: "the administrator's key in PEM",
@@ -208,6 +225,13 @@ func (b *bench) testSecrets(t *testing.T) {
 			t.Errorf("the environment of %s says nothing:\n%s", app.ID, tail(environment))
 		}
 		look("the history server's page", environment)
+		var e struct{ SparkProperties [][2]string }
+		if err := json.Unmarshal([]byte(environment), &e); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(e.SparkProperties, [2]string{"spark.planted", hostile}) {
+			t.Errorf("the planted property did not reach %s as it is: %q", app.ID, e.SparkProperties)
+		}
 	}
 
 	// What lies on this computer.
@@ -242,6 +266,10 @@ func (b *bench) testSecrets(t *testing.T) {
 		t.Errorf("no log of a run below %s", state)
 	}
 
+	if _, err := os.Stat(canary); err == nil {
+		t.Error("a shell of this computer has run a value of the inventory")
+	}
+
 	// What lies on the nodes.
 	var list []string
 	for needle := range needles {
@@ -253,6 +281,7 @@ func (b *bench) testSecrets(t *testing.T) {
 grep -rlaFf /run/needles /var/lib/nucspark /var/log /run/log /tmp /var/tmp /root /home /etc /run/nucspark* 2>/dev/null
 journalctl --no-pager -a -o cat | grep -aFqf /run/needles && echo the journal
 rm /run/needles
+find /tmp /var/tmp /root /home /run /var/lib/containerd /var/lib/kubelet -name '`+filepath.Base(canary)+`' 2>/dev/null
 stat -c '%a %U %n' /var/lib/nucspark /var/lib/nucspark/ledger.jsonl /var/lib/kubelet/config.json /etc/kubernetes/admin.conf 2>/dev/null
 true`)
 		if out.code != 0 {
@@ -263,7 +292,7 @@ true`)
 			if mode, path, ok := strings.Cut(line, " root "); ok {
 				modes[path] = mode
 			} else if line != "/etc/kubernetes/admin.conf" {
-				t.Errorf("%s: a secret is in %s", n.name, line)
+				t.Errorf("%s: a secret is in this place, or a shell has run a value: %s", n.name, line)
 			}
 		}
 		for path, mode := range map[string]string{"/var/lib/nucspark": "700", "/var/lib/nucspark/ledger.jsonl": "600", "/var/lib/kubelet/config.json": "600"} {

@@ -159,11 +159,13 @@ func (b *bench) testRefused(t *testing.T) {
 }
 
 // testMachineOff: work on the others goes on, and the run says that it is not
-// complete.
+// complete. Nor is an image that nobody has the end of what does not need it.
 func (b *bench) testMachineOff(t *testing.T) {
 	b.ok(t, "lab", "kill", "--name", labName, "nuc03")
 	b.on(t, "nuc02", "cp /etc/resolv.conf /var/tmp; printf 'nameserver "+b.address(t, "nobody")+"\\noptions timeout:1 attempts:1\\n' > /etc/resolv.conf")
-	out := b.refused(t, 1, []string{"nuc03", "✗ nuc02/packages/kubernetes failed", "nuc02 cannot resolve the name ", "resolvectl"}, "up", "--yes", "-f", b.inventory())
+	out := b.refused(t, 1, []string{"nuc03", "✗ nuc02/packages/kubernetes failed", "nuc02 cannot resolve the name ", "resolvectl",
+		"✗ nuc01/spark/image failed", "pulling docker.io/apache/spark:nobody-has-this: the registry does not have it", "correct the name in the images block"},
+		"up", "--yes", "-f", b.edited(t, "mirror {", "images {\n  spark = \"apache/spark:nobody-has-this\"\n}\n\nmirror {"))
 	b.on(t, "nuc02", "cat /var/tmp/resolv.conf > /etc/resolv.conf")
 	if got := b.on(t, "nuc01", "systemctl is-active containerd kubelet | sort -u"); got != "active" {
 		t.Errorf("nuc01: containerd and kubelet are %q\n%s", got, out)

@@ -1,8 +1,10 @@
 """Run a job, then go on until a file exists: hold.py PATH, or twenty minutes at most.
 
-Pages of a running application can be looked at meanwhile.
+Pages of a running application can be looked at meanwhile. It fails where a
+shell has run the inventory's spark.planted on the way to here.
 """
 
+import os
 import sys
 import time
 
@@ -20,6 +22,8 @@ def main():
         if time.monotonic() > bound:
             sys.exit(f"{sys.argv[1]} did not appear within twenty minutes")
         time.sleep(0.5)
+    if os.path.exists("/tmp/nucspark-canary"):
+        sys.exit("a shell has run spark.planted")
     spark.stop()
 
 
