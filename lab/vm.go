@@ -166,7 +166,7 @@ func (v *vms) args(m machine) []string {
 	accel, cpu := []string{"-accel", "kvm"}, "host"
 	if v.accel != "kvm" {
 		// What the kernel does against faults of processors is dear to emulate.
-		accel, cpu, boot = []string{"-accel", "tcg,thread=multi"}, "max", boot+" mitigations=off"
+		accel, cpu, boot = []string{"-accel", "tcg,thread=multi"}, "Westmere", boot+" mitigations=off"
 	}
 	b := m.Address.As4()
 	return slices.Concat([]string{"-name", v.o.object(m.Name), "-machine", "q35"}, accel,

@@ -24,26 +24,27 @@ const QuietCtr = "set -a; CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1; set +a\n"
 // that it is fetched while other things are installed.
 type Image struct {
 	Base
-	Ref string // in full: see ImageName
+	Ref string // as the inventory has it; ctr, unlike a kubelet, takes full names only
 }
 
-func (s Image) query() ImageQuery { return ImageQuery{Node: s.Node, Ref: s.Ref} }
+func (s Image) query() ImageQuery { return ImageQuery{Node: s.Node, Ref: ImageName(s.Ref)} }
 func (s Image) Reads() []Query    { return []Query{s.query()} }
 
 func (s Image) Diff(f Facts) ([]Change, error) {
 	if s.query().In(f).Present {
 		return nil, nil
 	}
-	return []Change{{Kind: "image", Key: s.Ref, Action: Install, New: "pulled"}}, nil
+	return []Change{{Kind: "image", Key: ImageName(s.Ref), Action: Install, New: "pulled"}}, nil
 }
 
 func (s Image) Apply(ctx context.Context, env *Env, _ []Change) error {
 	ctx, cancel := context.WithTimeout(ctx, pullBound)
 	defer cancel()
-	err := env.Node(s.Node).ChangeQuietly(ctx, Entry{Kind: "image", Key: s.Ref, After: "pulled"},
-		QuietCtr+"ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d "+Quote(s.Ref)+" >/dev/null", pullBound)
+	ref := ImageName(s.Ref)
+	err := env.Node(s.Node).ChangeQuietly(ctx, Entry{Kind: "image", Key: ref, After: "pulled"},
+		QuietCtr+"ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d "+Quote(ref)+" >/dev/null", pullBound)
 	if err != nil {
-		return PullError(s.Node, s.Name, "pulling "+s.Ref, err)
+		return PullError(s.Node, s.Name, "pulling "+ref, err)
 	}
 	return nil
 }

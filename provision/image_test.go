@@ -62,3 +62,17 @@ func (r *pulling) Run(ctx context.Context, c host.Command) (host.Result, error) 
 	}
 	return r.local.Run(ctx, c)
 }
+
+// The name that a person writes is asked for, and pulled, by the name that
+// containerd knows.
+func TestImageShortName(t *testing.T) {
+	s := Image{Base: Base{Name: "nuc01/spark/image", Node: "nuc01"}, Ref: "apache/spark:4.0.5"}
+	want := ImageQuery{Node: "nuc01", Ref: "docker.io/apache/spark:4.0.5"}
+	if got := s.Reads(); len(got) != 1 || got[0] != want {
+		t.Errorf("asks for %v", got)
+	}
+	changes, err := s.Diff(NewFacts(map[Query]any{want: ImageFact{}}))
+	if err != nil || len(changes) != 1 || changes[0].Key != want.Ref {
+		t.Errorf("changes %v, %v", changes, err)
+	}
+}
