@@ -286,6 +286,7 @@ func (b *bench) testWordCount(t *testing.T) {
 	path, want := text(t)
 	b.putApart(t, path, "/e2e/text")
 	out := b.ok(t, "submit", "-f", f, "--conf", fmt.Sprint("spark.sql.files.maxPartitionBytes=", blockSize), // a task for each block
+		"--conf", "spark.sql.shuffle.partitions=4", // 200 by default, each written by each task
 		"../examples/wordcount.py", "hdfs:///e2e/text", "--top", "5", "--any")
 	m := regexp.MustCompile(`(?m)^TOTAL (\d+)$`).FindStringSubmatch(out.stdout)
 	if m == nil {

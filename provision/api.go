@@ -16,6 +16,9 @@ const apiBound = 30 * time.Second
 // to be asked for instead: one request, however many nodes there are.
 const listFrom = 3
 
+// sameVersionTries bounds how often an object is read again that others change.
+const sameVersionTries = 5
+
 // reader asks the API for one batch of queries.
 type reader struct {
 	k     *kube.Client
@@ -74,15 +77,23 @@ func (r *reader) ask(ctx context.Context, q Query) (any, error) {
 	defer cancel()
 	switch q := q.(type) {
 	case ObjectQuery:
-		live, err := r.live(ctx, liveQuery(q.Object))
-		if err != nil || live == nil {
-			return ObjectFact{}, err
+		id := liveQuery(q.Object)
+		live, err := r.live(ctx, id)
+		for tries := 1; ; tries++ {
+			if err != nil || live == nil {
+				return ObjectFact{}, err
+			}
+			would, err := r.k.DryRun(ctx, q.Object)
+			if err != nil {
+				return nil, err
+			}
+			// Both are of one moment only if they are of one version. What a
+			// controller did between the two answers is no difference.
+			if version(live) == version(would) || len(objectDiff("", stable(live), stable(would))) == 0 || tries == sameVersionTries {
+				return ObjectFact{Exists: true, Live: live, Would: would}, nil
+			}
+			live, err = r.k.Get(ctx, id.APIVersion, id.Kind, id.Namespace, id.Name)
 		}
-		would, err := r.k.DryRun(ctx, q.Object)
-		if err != nil {
-			return nil, err
-		}
-		return ObjectFact{Exists: true, Live: live, Would: would}, nil
 	case LiveQuery:
 		return r.live(ctx, q)
 	case ListQuery:
@@ -96,6 +107,12 @@ func (r *reader) ask(ctx context.Context, q Query) (any, error) {
 		return PageFact{Status: status, Body: body}, nil
 	}
 	panic(fmt.Sprintf("%T is no query of the cluster", q))
+}
+
+// version is an object's resource version, which a dry run leaves as it is.
+func version(o Object) any {
+	meta, _ := o["metadata"].(map[string]any)
+	return meta["resourceVersion"]
 }
 
 // all is the list that an object is in.

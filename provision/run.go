@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -245,7 +246,11 @@ func (r *runner) try(ctx context.Context, s Step, changes []Change, facts Facts)
 	}
 	if len(left) > 0 {
 		c := left[0]
-		return fmt.Errorf("applied without an error, but %s %s still differs: is %q, should be %q", c.Kind, c.Key, c.Old, c.New)
+		differs := c.Detail
+		if differs == "" {
+			differs = fmt.Sprintf("is %q, should be %q", c.Old, c.New)
+		}
+		return fmt.Errorf("applied without an error, but %s %s still differs: %s", c.Kind, c.Key, strings.ReplaceAll(differs, "\n", "; "))
 	}
 	return nil
 }
