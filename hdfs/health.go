@@ -63,7 +63,7 @@ func (l *layout) namenodeHealth(info namenodeInfo, err error, f provision.Facts)
 		return h
 	}
 	h.Info = map[string]string{"capacity": inventory.Size(info.Total).Human(), "used": inventory.Size(info.Used).Human(), "free": inventory.Size(info.Free).Human(),
-		"datanodes": fmt.Sprintf("%d of %d", len(info.live), len(l.stores)), "version": info.Version}
+		"datanodes": fmt.Sprintf("%d of %d", l.registered(info), len(l.stores)), "version": info.Version}
 	var state systemState
 	if bean(systemQuery.In(f), &state) == nil {
 		h.Info["files"], h.Info["blocks"] = fmt.Sprint(state.Files), fmt.Sprint(state.Blocks)
@@ -78,6 +78,18 @@ func (l *layout) namenodeHealth(info namenodeInfo, err error, f provision.Facts)
 		h.OK = true
 	}
 	return h
+}
+
+// registered counts the datanodes of the inventory that the namenode hears. For
+// ten minutes it also remembers one that left.
+func (l *layout) registered(info namenodeInfo) int {
+	n := 0
+	for _, s := range l.stores {
+		if _, ok := info.live[s.Address.String()]; ok {
+			n++
+		}
+	}
+	return n
 }
 
 func (l *layout) checkpointHealth(f provision.Facts) provision.Health {

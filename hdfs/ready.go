@@ -31,8 +31,18 @@ type namenodeInfo struct {
 	Used, Free    int64
 	LiveText      string `json:"LiveNodes"` // a JSON object in a string
 	DeadText      string `json:"DeadNodes"`
+	LeavingText   string `json:"DecomNodes"` // those that are being decommissioned
 
-	live map[string]liveNode // by host name, without the port
+	live    map[string]liveNode    // by host name, without the port
+	leaving map[string]leavingNode // the same
+}
+
+// leavingNode is what the namenode, every 30 s, counts of a datanode that is
+// being decommissioned (dfs.namenode.decommission.interval).
+type leavingNode struct {
+	Left     int64 `json:"underReplicatedBlocks"`     // blocks that have not enough copies elsewhere
+	OnlyHere int64 `json:"decommissionOnlyReplicas"`  // of these, that have none elsewhere
+	Open     int64 `json:"underReplicateInOpenFiles"` // of these, in files that are being written
 }
 
 // liveNode is one datanode that the namenode hears from.
@@ -51,7 +61,8 @@ type liveNode struct {
 
 // systemState is the bean FSNamesystemState.
 type systemState struct {
-	UnderReplicated int64 `json:"UnderReplicatedBlocks"`
+	UnderReplicated int64 `json:"UnderReplicatedBlocks"`       // those without any copy among them
+	Pending         int64 `json:"PendingReconstructionBlocks"` // being copied now
 	Files           int64 `json:"FilesTotal"`
 	Blocks          int64 `json:"BlocksTotal"`
 }
@@ -101,6 +112,18 @@ func parseInfo(p provision.PageFact) (namenodeInfo, error) {
 	for host, n := range live {
 		host, _, _ = strings.Cut(host, ":")
 		info.live[host] = n
+	}
+	if info.LeavingText == "" {
+		return info, nil
+	}
+	var leaving map[string]leavingNode
+	if err := json.Unmarshal([]byte(info.LeavingText), &leaving); err != nil {
+		return info, fmt.Errorf("its list of datanodes that leave cannot be read: %w", err)
+	}
+	info.leaving = map[string]leavingNode{}
+	for host, n := range leaving {
+		host, _, _ = strings.Cut(host, ":")
+		info.leaving[host] = n
 	}
 	return info, nil
 }

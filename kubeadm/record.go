@@ -14,7 +14,8 @@ import (
 // record is what the cluster knows of itself: the values that were resolved
 // once, its members, and the inventory without secrets. A member stays until
 // it is taken out of the cluster, whether or not it answers and whether or not
-// the inventory still names it.
+// the inventory still names it. Where members leave, this is made when they
+// have left.
 func record(site *provision.Site) *core.ConfigMapApplyConfiguration {
 	return core.ConfigMap(provision.Record, provision.Namespace).
 		WithData(map[string]string{
@@ -29,8 +30,15 @@ func members(site *provision.Site) map[string]provision.Member {
 	if all == nil {
 		all = map[string]provision.Member{}
 	}
+	for _, l := range site.Leaving {
+		delete(all, l.Name)
+	}
 	for _, n := range site.Reachable() {
-		all[n.Name] = provision.Member{MachineID: site.Machines[n.Name].MachineID, Address: n.Address.String()}
+		m := provision.Member{MachineID: site.Machines[n.Name].MachineID, Address: n.Address.String(), HostKey: n.HostKey}
+		if n.Port != site.Cluster.SSH.Port {
+			m.Port = n.Port
+		}
+		all[n.Name] = m
 	}
 	return all
 }

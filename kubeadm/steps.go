@@ -55,7 +55,15 @@ func Steps(site *provision.Site) []provision.Step {
 		steps = append(steps, provision.KubeObject{Base: provision.Base{Name: id, After: after}, Object: o})
 	}
 	apply(provision.NamespaceReady, kube.Object(core.Namespace(provision.Namespace)), provision.ClusterAPI)
-	apply("cluster/record", kube.Object(record(site)), provision.NamespaceReady)
+	recordAfter := []string{provision.NamespaceReady}
+	for _, n := range site.Reachable() {
+		if site.Members[n.Name].Leaving { // its block is back in the file
+			s := cordoned{provision.Base{Name: n.Name + "/kubeadm/uncordon", Node: n.Name, After: []string{provision.ClusterAPI}}, n.Name, false}
+			recordAfter = append(recordAfter, s.Name)
+			steps = append(steps, s)
+		}
+	}
+	apply("cluster/record", kube.Object(record(site)), recordAfter...)
 	steps = append(steps, provision.File{Base: provision.Base{Name: cp.Name + "/kubeadm/record", Node: cp.Name, After: []string{"cluster/record"}},
 		Path: provision.RecordCopyFile, Mode: 0o600, Content: []byte(indented(provision.RecordCopy{Cluster: site.Resolved, Members: members(site)}))})
 	// The namespace comes first, and the daemon when all it reads is there.

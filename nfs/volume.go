@@ -15,7 +15,9 @@ import (
 
 // volumeName is that of the PersistentVolume, which belongs to the whole
 // cluster and so carries a prefix.
-func volumeName(v inventory.Volume) string { return "nucspark-" + v.Name }
+func volumeName(v inventory.Volume) string { return volumePrefix + v.Name }
+
+const volumePrefix = "nucspark-"
 
 // modeOf is the mode of a volume's directory. The inventory lets no setuid bit
 // through.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ type Fleet struct {
 	uid     string // of the cluster, should it not be made yet: the same each time a plan is made
 
 	mu      sync.Mutex
+	leaving []inventory.Node // that are not in the inventory any more
 	remotes map[string]Remote
 	kube    *kube.Client
 	timings Timings
@@ -78,6 +80,14 @@ func (f *Fleet) Remote(ctx context.Context, node string) (Remote, error) {
 		return r, nil
 	}
 	n, ok := f.cluster.Node(node)
+	if !ok {
+		f.mu.Lock()
+		i := slices.IndexFunc(f.leaving, func(l inventory.Node) bool { return l.Name == node })
+		if ok = i >= 0; ok {
+			n = &f.leaving[i]
+		}
+		f.mu.Unlock()
+	}
 	if !ok {
 		return nil, fmt.Errorf("%s names no node %q", f.cluster.File, node)
 	}
@@ -164,10 +174,15 @@ func (f *Fleet) Survey(ctx context.Context) (map[string]Machine, map[string]erro
 
 // survey also calls connected, when a node's connection stands.
 func (f *Fleet) survey(ctx context.Context, nodes []inventory.Node, connected func(node string)) (map[string]Machine, map[string]error) {
-	machines, failed := map[string]Machine{}, map[string]error{}
 	f.mu.Lock()
 	f.making = false // until the control plane says so
 	f.mu.Unlock()
+	return f.surveyEach(ctx, nodes, connected)
+}
+
+// surveyEach is survey without forgetting what the control plane said.
+func (f *Fleet) surveyEach(ctx context.Context, nodes []inventory.Node, connected func(node string)) (map[string]Machine, map[string]error) {
+	machines, failed := map[string]Machine{}, map[string]error{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, n := range nodes {

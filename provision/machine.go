@@ -70,14 +70,19 @@ const (
 const IdentityFile = StateDir + "/identity.json"
 
 // IdentityStep is the first step of every node. An identity that is there is
-// never replaced.
+// never replaced. Where members leave it comes after that, and with it all
+// that is made for the others.
 func IdentityStep(site *Site, node string) Step {
 	id := Identity{Cluster: site.Cluster.Name, UID: site.Resolved.UID, Node: node, MachineID: site.Machines[node].MachineID}
 	b, err := json.MarshalIndent(id, "", "  ")
 	if err != nil {
 		panic(err) // strings only
 	}
-	return identityStep{File{Base: Base{Name: node + "/identity", Node: node}, Path: IdentityFile, Content: append(b, '\n'), Mode: 0o600}}
+	var after []string
+	if len(site.Leaving) > 0 {
+		after = []string{Left}
+	}
+	return identityStep{File{Base: Base{Name: node + "/identity", Node: node, After: after}, Path: IdentityFile, Content: append(b, '\n'), Mode: 0o600}}
 }
 
 type identityStep struct{ File }

@@ -2,8 +2,10 @@ package provision
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -24,7 +26,8 @@ type Planned struct {
 
 // MakePlan reads the facts of all steps at once and diffs each. An error means
 // that no plan can be made: a need that nothing provides, a circle, a node
-// that does not answer. What is wrong with a single step is in the plan.
+// that does not answer, or a step that refuses ([RefusedError]). What else is
+// wrong with a single step is in the plan.
 func MakePlan(ctx context.Context, fleet *Fleet, steps []Step) (*Plan, error) {
 	ordered, err := order(steps)
 	if err != nil {
@@ -40,10 +43,18 @@ func MakePlan(ctx context.Context, fleet *Fleet, steps []Step) (*Plan, error) {
 	}
 	defer fleet.timed(diffed, time.Now())
 	p := &Plan{}
+	var reasons []string
 	for _, s := range ordered {
 		planned := &Planned{Step: s, facts: facts}
 		planned.Changes, planned.Err = s.Diff(facts)
 		p.Steps = append(p.Steps, planned)
+		var refused *RefusedError
+		if errors.As(planned.Err, &refused) {
+			reasons = append(reasons, refused.Reasons...)
+		}
+	}
+	if len(reasons) > 0 {
+		return nil, &RefusedError{Reasons: reasons}
 	}
 	return p, nil
 }
@@ -63,7 +74,11 @@ func (p *Plan) Same(other *Plan) bool {
 		m := map[string][]Change{}
 		for _, s := range p.Steps {
 			if len(s.Changes) > 0 {
-				m[s.Step.ID()] = s.Changes
+				changes := slices.Clone(s.Changes)
+				for i := range changes {
+					changes[i].Note = ""
+				}
+				m[s.Step.ID()] = changes
 			}
 		}
 		return m

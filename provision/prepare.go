@@ -28,6 +28,9 @@ const (
 type Member struct {
 	MachineID string `json:"machine_id"`
 	Address   string `json:"address"`
+	Port      int    `json:"port,omitempty"`     // of sshd, where the inventory gives the node one of its own
+	HostKey   string `json:"host_key,omitempty"` // where the inventory has it
+	Leaving   bool   `json:"leaving,omitempty"`  // somebody agreed to its removal, which is not finished
 }
 
 // RecordCopyFile is a copy of the record on the control plane, for the time
@@ -238,11 +241,11 @@ func newUID() string {
 }
 
 // Foreign returns the recorded members that the inventory does not name any
-// more: nothing is done to them without being asked.
+// more and that do not leave: nothing is done to them without being asked.
 func (s *Site) Foreign() []string {
 	var names []string
 	for _, name := range sortedKeys(s.Members) {
-		if _, ok := s.Cluster.Node(name); !ok {
+		if _, ok := s.Cluster.Node(name); !ok && !s.Leaves(name) {
 			names = append(names, name)
 		}
 	}

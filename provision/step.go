@@ -46,6 +46,7 @@ type Change struct {
 	New    string `json:"new,omitempty"`    // what will be there, short
 	Detail string `json:"detail,omitempty"` // several lines: a diff, or what it means for the data
 	After  string `json:"after,omitempty"`  // the step after which the rest will be known
+	Note   string `json:"note,omitempty"`   // several lines: what is so at this moment, such as how full a disk is; no part of what somebody agrees to
 }
 
 // Milestones are names that steps of one component may need from another.

@@ -122,14 +122,24 @@ func isTerminal(stream any) bool {
 
 // ask puts a question that is answered with yes or no; anything but yes is no.
 func (a *App) ask(question string) (bool, error) {
-	fmt.Fprint(a.Err, question+" [y/N] ")
-	line, err := bufio.NewReader(a.In).ReadString('\n')
-	if err != nil && err != io.EOF {
+	line, err := a.line(question + " [y/N] ")
+	if err != nil {
 		return false, err
 	}
-	switch strings.ToLower(strings.TrimSpace(line)) {
+	switch strings.ToLower(line) {
 	case "y", "yes":
 		return true, nil
 	}
 	return false, nil
+}
+
+// line asks for one line of text. What was typed ahead is not lost: a terminal
+// gives one line at a time.
+func (a *App) line(question string) (string, error) {
+	fmt.Fprint(a.Err, question)
+	line, err := bufio.NewReader(a.In).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return "", err
+	}
+	return strings.TrimSpace(line), nil
 }

@@ -14,6 +14,7 @@ import (
 
 func newPlanCommand(app *App) *cobra.Command {
 	var asJSON, exitCode bool
+	var removal provision.Removal
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Show what up would change, without changing anything",
@@ -28,6 +29,9 @@ func newPlanCommand(app *App) *cobra.Command {
 				return err
 			}
 			defer s.fleet.Close()
+			if err := s.remove(ctx, removal); err != nil {
+				return err
+			}
 			p, err := s.plan(ctx)
 			if err != nil {
 				return err
@@ -49,6 +53,7 @@ func newPlanCommand(app *App) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON")
+	removalFlags(cmd, &removal)
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 3 when there are changes")
 	return cmd
 }
@@ -79,8 +84,10 @@ func writePlan(w io.Writer, p *provision.Plan, notes []string) {
 		fmt.Fprintf(w, "%s\n", title)
 		for _, c := range byNode[node] {
 			fmt.Fprintf(w, "  %s\n", changeLine(c))
-			if c.Detail != "" {
-				fmt.Fprintf(w, "      %s\n", strings.ReplaceAll(c.Detail, "\n", "\n      "))
+			for _, text := range []string{c.Detail, c.Note} {
+				if text != "" {
+					fmt.Fprintf(w, "      %s\n", strings.ReplaceAll(text, "\n", "\n      "))
+				}
 			}
 		}
 	}

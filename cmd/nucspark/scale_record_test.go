@@ -79,7 +79,7 @@ func TestRecord(t *testing.T) {
 			h, err := host.Dial(ctx, o)
 			return &recordedRemote{Host: h, rec: rec, node: o.Name}, err
 		}}
-	if err := up(t.Context(), app, false, false, tui.Plain); err != nil || !strings.HasPrefix(out.String(), "Nothing to change") {
+	if err := up(t.Context(), app, provision.Removal{}, false, false, tui.Plain); err != nil || !strings.HasPrefix(out.String(), "Nothing to change") {
 		t.Fatalf("%v\n%s%s", err, out.String(), said.String())
 	}
 	rec.server.Close()

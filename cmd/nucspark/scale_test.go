@@ -309,7 +309,7 @@ func (f *fakeFleet) settle() {
 // noop runs up as a person does. It must find nothing to change.
 func (f *fakeFleet) noop() {
 	f.out.Reset()
-	if err := up(f.t.Context(), f.app, false, false, tui.Plain); err != nil || !strings.HasPrefix(f.out.String(), "Nothing to change: ") {
+	if err := up(f.t.Context(), f.app, provision.Removal{}, false, false, tui.Plain); err != nil || !strings.HasPrefix(f.out.String(), "Nothing to change: ") {
 		f.t.Fatalf("%v\n%.4000s\nWhere up asks for something new, record it: see scale_record_test.go", err, f.out.String())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 
 	"nucspark.io/nucspark/hdfs"
@@ -21,6 +22,8 @@ type surveyed struct {
 	fleet   *provision.Fleet
 	site    *provision.Site
 	failed  map[string]error // nodes that cannot be worked on now
+	removal provision.Removal
+	left    []string // notes about those that leave
 }
 
 // survey loads the inventory, connects, and finds out what the machines are.
@@ -42,6 +45,14 @@ func (a *App) survey(ctx context.Context) (*surveyed, error) {
 	return &surveyed{cluster: c, fleet: fleet, site: site, failed: failed}, nil
 }
 
+// remove makes members leave that somebody named, and those whose removal was
+// begun. Nothing is changed.
+func (s *surveyed) remove(ctx context.Context, r provision.Removal) (err error) {
+	s.removal = r
+	s.left, err = s.fleet.Leave(ctx, s.site, r)
+	return err
+}
+
 // again surveys once more the machines that were locked meanwhile. What
 // somebody has to put right first ends the run.
 func (s *surveyed) again(ctx context.Context) (*surveyed, error) {
@@ -49,13 +60,23 @@ func (s *surveyed) again(ctx context.Context) (*surveyed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &surveyed{cluster: s.cluster, fleet: s.fleet, site: site, failed: failed}, nil
+	now := &surveyed{cluster: s.cluster, fleet: s.fleet, site: site, failed: failed}
+	if err := now.remove(ctx, s.removal); err != nil {
+		return nil, err
+	}
+	for i, l := range now.site.Leaving {
+		if !slices.ContainsFunc(s.site.Leaving, func(was provision.Leaving) bool { return was.Name == l.Name && was.Machine != nil }) {
+			now.site.Leaving[i].Machine = nil // it answers only now, and is not locked
+		}
+	}
+	return now, nil
 }
 
-// steps are all that should be true.
+// steps are all that should be true. What members need that leave comes first.
 func (s *surveyed) steps() []provision.Step {
 	var steps []provision.Step
 	for _, component := range []func(*provision.Site) []provision.Step{
+		kubeadm.Leave, hdfs.Leave, spark.Leave, nfs.Leave,
 		ubuntu.Steps, kubeadm.Steps, nfs.Steps, hdfs.Steps, spark.Steps,
 	} {
 		steps = append(steps, component(s.site)...)
@@ -90,7 +111,7 @@ func (s *surveyed) notes() []string {
 	}
 	sort.Strings(notes)
 	for _, name := range s.site.Foreign() {
-		notes = append(notes, fmt.Sprintf("%s is a member of the cluster and not in %s: nothing is done to it; removing nodes is not supported yet", name, s.cluster.File))
+		notes = append(notes, fmt.Sprintf("%s is a member of the cluster and not in %s: nothing is done to it; nucspark up --remove %[1]s takes it out", name, s.cluster.File))
 	}
-	return notes
+	return append(notes, s.left...)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,6 +22,7 @@ import (
 func newUpCommand(app *App) *cobra.Command {
 	var yes, timings bool
 	var progress string
+	var removal provision.Removal
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Make the machines agree with the inventory",
@@ -29,10 +31,17 @@ and changes it. Run it as often as you like: where nothing differs it changes
 nothing and restarts nothing. A run that was interrupted is finished by the
 next one.
 
+A node whose block left the file stays a member of the cluster until it is
+named: by --remove NODE, or by typing its name when up asks. Then its blocks of
+HDFS are copied to the nodes that stay, its pods move, and the machine is put
+back as it was; its data directories are not touched. Where the data cannot be
+kept, the removal is refused before any change.
+
 The first Ctrl-C lets the running steps finish and starts nothing new; the
 second one cancels them.`,
 		Example: `  nucspark up
   nucspark up -f lab.hcl --yes
+  nucspark up --remove nuc03
   nucspark up --yes --progress=json > events.jsonl`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,9 +52,10 @@ second one cancels them.`,
 			if mode == tui.Screen && !app.interactive() {
 				return &usageError{errors.New("--progress=tui needs a terminal; --progress=plain does not")}
 			}
-			return up(cmd.Context(), app, yes, timings, mode)
+			return up(cmd.Context(), app, removal, yes, timings, mode)
 		},
 	}
+	removalFlags(cmd, &removal)
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask before ordinary changes")
 	cmd.Flags().BoolVar(&timings, "timings", false, "say where the time of looking at the machines went")
 	cmd.Flags().StringVar(&progress, "progress", "auto", "how progress is shown: auto, tui, plain, json or quiet; json goes to standard output")
@@ -53,13 +63,30 @@ second one cancels them.`,
 	return cmd
 }
 
-func up(ctx context.Context, app *App, yes, timings bool, mode tui.Mode) error {
+// removalFlags are those that say what may leave the cluster.
+func removalFlags(cmd *cobra.Command, r *provision.Removal) {
+	cmd.Flags().StringArrayVar(&r.Nodes, "remove", nil, "take this `NODE`, whose block left the file, out of the cluster; may be given several times")
+	cmd.Flags().StringArrayVar(&r.LoseVolumes, "lose-volume", nil, "let this NFS `VOLUME` go with its node")
+	cmd.Flags().StringArrayVar(&r.AcceptLoss, "accept-loss", nil, "take out this `NODE`, which is off, although blocks are lost with it")
+}
+
+func up(ctx context.Context, app *App, removal provision.Removal, yes, timings bool, mode tui.Mode) error {
 	started := time.Now()
 	s, err := app.survey(ctx)
 	if err != nil {
 		return err
 	}
 	defer s.fleet.Close()
+	if !yes && app.interactive() {
+		names, err := app.askRemoval(s, removal)
+		if err != nil {
+			return err
+		}
+		removal.Nodes = append(removal.Nodes, names...)
+	}
+	if err := s.remove(ctx, removal); err != nil {
+		return err
+	}
 	p, err := s.plan(ctx)
 	if err != nil {
 		return err
@@ -115,6 +142,11 @@ func carryOut(ctx context.Context, app *App, s *surveyed, agreed *provision.Plan
 	for _, n := range s.site.Reachable() {
 		nodes = append(nodes, n.Name)
 	}
+	for _, l := range s.site.Leaving {
+		if l.Machine != nil {
+			nodes = append(nodes, l.Name)
+		}
+	}
 	lock, err := s.fleet.Acquire(ctx, id, nodes)
 	if err != nil {
 		return err
@@ -152,6 +184,25 @@ func carryOut(ctx context.Context, app *App, s *surveyed, agreed *provision.Plan
 		return &ExitError{Code: exitFailed} // the summary said why
 	}
 	return s.unreachable()
+}
+
+// askRemoval asks for each member that is not in the file and that nobody has
+// named yet whether it leaves the cluster. Only its whole name says so.
+func (a *App) askRemoval(s *surveyed, r provision.Removal) ([]string, error) {
+	var names []string
+	for _, name := range s.site.Foreign() {
+		if slices.Contains(r.Nodes, name) || s.site.Members[name].Leaving {
+			continue
+		}
+		line, err := a.line(fmt.Sprintf("%s is a member of the cluster and not in %s.\nType its name to take it out of the cluster, or nothing to leave it as it is: ", name, s.cluster.File))
+		if err != nil {
+			return nil, err
+		}
+		if line == name {
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }
 
 // nextCommands are what a person does once the cluster is up.
