@@ -1,0 +1,220 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// removal is a lab of three nodes of which nuc03 leaves.
+type removal struct {
+	*bench
+	whole, less string // inventories: with nuc03, and without
+	local       string // a file
+	blocks      string // of HDFS on nuc03, with their checksums
+}
+
+// nodeBlock matches a node's block in the lab's inventory.
+func nodeBlock(node string) *regexp.Regexp {
+	return regexp.MustCompile(`(?ms)^node "` + node + `" \{.*?^\}\n`)
+}
+
+// TestLongRemove takes a node out of a cluster of three, with refusals first
+// and an interruption in the middle. Its parts build on each other.
+func TestLongRemove(t *testing.T) {
+	r := &removal{bench: longLab(t, "3")}
+	r.whole = r.inventory()
+	part(t, "up", func(t *testing.T) { r.ok(t, "up", "--yes", "-f", r.whole) })
+	part(t, "refused before any change", r.testRefusals)
+	part(t, "one copy of each block", r.testFill)
+	part(t, "interrupted", r.testInterrupted)
+	part(t, "finished by the next run", r.testFinished)
+	part(t, "nothing to change", r.testAgain)
+}
+
+// write makes an inventory out of the lab's.
+func (r *removal) write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(r.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func (r *removal) testRefusals(t *testing.T) {
+	r.less = r.write(t, "less.hcl", nodeBlock("nuc03").ReplaceAllString(r.text(t), ""))
+	members := func() string {
+		return r.ok(t, "kubectl", "-f", r.whole, "--", "get", "nodes", "-o", "jsonpath={range .items[*]}{.metadata.name} {.spec.unschedulable}{'\\n'}{end}").stdout
+	}
+	before := members()
+	// Two copies of each block need two machines.
+	r.refused(t, 2, []string{"nuc03: HDFS keeps 2 copies of each block, and only 1 in service would remain (nuc02)", "lower replication"},
+		"up", "--yes", "--remove", "nuc03", "-f", r.less)
+	r.refused(t, 2, []string{"nuc03 is in ", "take its block out of the file first"}, "up", "--yes", "--remove", "nuc03", "-f", r.whole)
+	r.refused(t, 2, []string{"nuc01 is the control plane"}, "up", "--yes", "--remove", "nuc01", "-f", r.whole)
+	r.refused(t, 2, []string{"nuc30 is no member"}, "up", "--yes", "--remove", "nuc30", "-f", r.less)
+	// A volume keeps its machine, too.
+	text := regexp.MustCompile(`(?ms)^volume "shared" \{.*?^\}\n`).ReplaceAllString(nodeBlock("nuc02").ReplaceAllString(r.text(t), ""), "")
+	r.refused(t, 2, []string{"nuc02: the NFS volume shared is on it (/data/nfs/shared)"}, "up", "--yes", "--remove", "nuc02", "-f", r.write(t, "other.hcl", text))
+	// A file of another cluster, and one without nodes.
+	name := regexp.MustCompile(`(?m)^cluster "[^"]+"`)
+	r.refused(t, 2, []string{`belongs to the cluster "` + labName + `", not to "renamed"`},
+		"up", "--yes", "--remove", "nuc03", "-f", r.write(t, "renamed.hcl", name.ReplaceAllString(nodeBlock("nuc03").ReplaceAllString(r.text(t), ""), `cluster "renamed"`)))
+	r.refused(t, 2, nil, "up", "--yes", "--remove", "nuc03", "-f", r.write(t, "empty.hcl", name.FindString(r.text(t))+" {\n}\n"))
+	// Nobody named it: it stays, and that is said.
+	r.refused(t, 1, []string{"nuc03 holds blocks in /data/hdfs and is not in the inventory any more", "nucspark up --remove nuc03"}, "up", "--yes", "-f", r.less)
+	if after := members(); after != before {
+		t.Errorf("the cluster's nodes were\n%s\nand are\n%s", before, after)
+	}
+	r.ok(t, "up", "--yes", "-f", r.whole)
+}
+
+func (r *removal) testFill(t *testing.T) {
+	one := strings.Replace(r.text(t), "replication = 2", "replication = 1", 1)
+	r.whole = r.write(t, "whole.hcl", one)
+	r.less = r.write(t, "less.hcl", nodeBlock("nuc03").ReplaceAllString(one, ""))
+	r.ok(t, "up", "--yes", "-f", r.whole)
+	r.local = filepath.Join(r.dir, "data")
+	data := make([]byte, 64<<20)
+	rand.Read(data) // never fails
+	if err := os.WriteFile(r.local, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.ok(t, "hdfs", "put", "-f", r.whole, "--block-size", "1Mi", r.local, "/kept")
+	r.ok(t, "hdfs", "put", "-f", r.whole, "--replication", "2", r.whole, "/twice")
+	r.refused(t, 2, []string{"nuc03: 1 files are to have more copies of each block than 1", ": /twice;"}, "up", "--yes", "--remove", "nuc03", "-f", r.less)
+	r.ok(t, "hdfs", "rm", "-f", r.whole, "/twice")
+	plan := r.ok(t, "plan", "--remove", "nuc03", "-f", r.less)
+	m := regexp.MustCompile(`(\d+) blocks, [0-9.]+ MiB, get their copies on nuc02 \([0-9.]+ \wiB free\)\n\s+/data/hdfs stay on the machine as they are`).FindStringSubmatch(plan.stdout)
+	if m == nil || m[1] == "0" {
+		t.Fatalf("the plan does not say what happens to the data:\n%s", plan)
+	}
+	t.Logf("nuc03 holds %s blocks", m[1])
+}
+
+// state is what the namenode says of nuc03's datanode.
+func (r *removal) state(t *testing.T) string {
+	out := r.run(t, "kubectl", "-f", r.whole, "--", "get", "--raw", "/api/v1/namespaces/nucspark/pods/namenode-0:9870/proxy/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo")
+	_, rest, _ := strings.Cut(strings.ReplaceAll(out.stdout, `\`, ""), `"`+r.address(t, "nuc03")+`:9866":{`)
+	m := regexp.MustCompile(`"adminState":"([^"]*)"`).FindStringSubmatch(rest)
+	if m == nil {
+		return ""
+	}
+	return m[1]
+}
+
+// testInterrupted: the run is killed while blocks are copied, and so is the
+// datanode's pod. It does not come back into service.
+func (r *removal) testInterrupted(t *testing.T) {
+	var said bytes.Buffer
+	cmd := exec.Command(r.binary, "up", "--yes", "--remove", "nuc03", "--progress=plain", "-f", r.less)
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Minute, "the decommission of nuc03", func() bool { return strings.HasPrefix(r.state(t), "Decommission") })
+	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Fatalf("it was done before it could be killed:\n%s", said.String())
+	}
+	pods := func() string {
+		return r.ok(t, "kubectl", "-f", r.whole, "--", "-n", "nucspark", "get", "pods", "-l", "app.kubernetes.io/name=datanode",
+			"--field-selector", "spec.nodeName=nuc03,status.phase=Running", "-o", "jsonpath={.items[*].metadata.name}={.items[*].status.podIP}").stdout
+	}
+	before := pods()
+	name, address, _ := strings.Cut(before, "=")
+	r.ok(t, "kubectl", "-f", r.whole, "--", "-n", "nucspark", "delete", "pod", name)
+	eventually(t, 5*time.Minute, "another datanode on nuc03", func() bool {
+		now, at, _ := strings.Cut(pods(), "=")
+		return now != "" && now != name && at != "" && at != address
+	})
+	eventually(t, 5*time.Minute, "its registration", func() bool {
+		_, at, _ := strings.Cut(pods(), "=")
+		out := r.run(t, "kubectl", "-f", r.whole, "--", "get", "--raw", "/api/v1/namespaces/nucspark/pods/namenode-0:9870/proxy/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo")
+		return strings.Contains(out.stdout, at+":9866")
+	})
+	if s := r.state(t); !strings.HasPrefix(s, "Decommission") {
+		t.Errorf("the datanode that started anew is %q", s)
+	}
+}
+
+// testFinished: the next run, from another laptop and without --remove, ends
+// what was begun.
+func (r *removal) testFinished(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir()) // no host key is known there
+	r.blocks = r.on(t, "nuc03", "find /data/hdfs -name 'blk_*' -type f -exec sha256sum {} + | sort")
+	if n := len(lines(r.blocks)); n == 0 {
+		t.Fatal("nuc03 holds no blocks")
+	}
+	before := map[string][]string{"nuc01": lines(r.processes(t, "nuc01")), "nuc02": lines(r.processes(t, "nuc02"))}
+	out := r.ok(t, "up", "--yes", "--progress=plain", "-f", r.less)
+	if !strings.Contains(out.stderr+out.stdout, "blocks left") && !strings.Contains(out.stderr+out.stdout, "nuc03/hdfs/stop") {
+		t.Errorf("it does not say how far it is:\n%s", out)
+	}
+	for node, were := range before {
+		are := lines(r.processes(t, node))
+		for _, p := range were {
+			if !slices.Contains(are, p) {
+				t.Errorf("%s: %q runs no more:\n%s", node, p, strings.Join(are, "\n"))
+			}
+		}
+	}
+	back := filepath.Join(t.TempDir(), "back")
+	r.ok(t, "hdfs", "get", "-f", r.less, "/kept", back)
+	if was, is := sum(t, r.local), sum(t, back); was != is {
+		t.Errorf("the file's checksum was %s and is %s", was, is)
+	}
+	r.ok(t, "hdfs", "fsck", "-f", r.less)
+	if out := r.ok(t, "kubectl", "-f", r.less, "--", "get", "nodes", "-o", "name"); strings.Contains(out.stdout, "nuc03") {
+		t.Errorf("nuc03 is a member yet:\n%s", out)
+	}
+	// The machine: its data is as it was, and the rest is gone.
+	if now := r.on(t, "nuc03", "find /data/hdfs -name 'blk_*' -type f -exec sha256sum {} + | sort"); now != r.blocks {
+		t.Errorf("the blocks on nuc03 changed:\n%s\nwere\n%s", now, r.blocks)
+	}
+	for _, path := range []string{"/data/hdfs/.nucspark-disk", "/data/nfs/.nucspark-disk"} {
+		r.on(t, "nuc03", "test -s "+path)
+	}
+	if got := r.on(t, "nuc03", "ls -d /etc/kubernetes/kubelet.conf /var/lib/nucspark/identity.json /etc/nucspark 2>/dev/null; dpkg -l containerd.io kubelet kubeadm 2>/dev/null | grep ^.i; pgrep -a 'kubelet|containerd|java' || true"); got != "" {
+		t.Errorf("left on nuc03:\n%s", got)
+	}
+	for _, node := range []string{"nuc01", "nuc02"} {
+		if got := r.on(t, node, "grep -n nuc03 /etc/hosts; grep -n '"+r.address(t, "nuc03")+"' /etc/nucspark/nftables.nft /etc/ganesha/ganesha.conf /etc/exports.d/* 2>/dev/null || true"); got != "" {
+			t.Errorf("%s knows nuc03 yet:\n%s", node, got)
+		}
+	}
+}
+
+// testAgain: a second run changes nothing, and neither does a second removal.
+func (r *removal) testAgain(t *testing.T) {
+	if out := r.ok(t, "up", "--yes", "-f", r.less); !strings.HasPrefix(out.stdout, "Nothing to change") {
+		t.Errorf("a second up:\n%s", out)
+	}
+	out := r.ok(t, "up", "--yes", "--remove", "nuc03", "-f", r.less)
+	if !strings.Contains(out.stdout, "nuc03 is no member of the cluster: there is nothing to remove") {
+		t.Errorf("a second removal:\n%s", out)
+	}
+	r.ok(t, "status", "-f", r.less)
+}
+
+func sum(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(b))
+}
