@@ -51,10 +51,6 @@ func NodeDrained(node string) string { return node + "/drained" }
 // by nfs.
 func NodeUnused(node string) string { return node + "/unused" }
 
-// NodeUndone is the milestone of a node that was put back as its ledger says.
-// It is provided by undo.
-func NodeUndone(node string) string { return node + "/undone" }
-
 // Leaves says whether a member is being taken out.
 func (s *Site) Leaves(name string) bool {
 	return slices.ContainsFunc(s.Leaving, func(l Leaving) bool { return l.Name == name })

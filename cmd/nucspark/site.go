@@ -23,7 +23,8 @@ type surveyed struct {
 	site    *provision.Site
 	failed  map[string]error // nodes that cannot be worked on now
 	removal provision.Removal
-	left    []string // notes about those that leave
+	left    []string                     // notes about those that leave
+	ledgers map[string][]provision.Entry // of those that leave and answer
 }
 
 // survey loads the inventory, connects, and finds out what the machines are.
@@ -49,8 +50,34 @@ func (a *App) survey(ctx context.Context) (*surveyed, error) {
 // begun. Nothing is changed.
 func (s *surveyed) remove(ctx context.Context, r provision.Removal) (err error) {
 	s.removal = r
-	s.left, err = s.fleet.Leave(ctx, s.site, r)
-	return err
+	if s.left, err = s.fleet.Leave(ctx, s.site, r); err != nil {
+		return err
+	}
+	s.ledgers = map[string][]provision.Entry{}
+	for _, l := range s.site.Leaving {
+		if l.Machine == nil {
+			continue
+		}
+		if s.ledgers[l.Name], err = s.fleet.Ledger(ctx, l.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// undone are the steps that put the machines back that leave.
+func (s *surveyed) undone() []provision.Step {
+	var steps []provision.Step
+	for _, l := range s.site.Leaving {
+		after := []string{provision.NodeDrained(l.Name), provision.NodeUnused(l.Name)}
+		if l.Machine == nil { // what is on it stays there
+			steps = append(steps, provision.Milestone{Name: provision.NodeUndone(l.Name), After: after})
+			continue
+		}
+		steps = append(steps, kubeadm.UndoSteps(s.site, l.Name, after...)...)
+		steps = append(steps, ubuntu.UndoSteps(s.site, l.Name, s.ledgers[l.Name], nil, nil)...)
+	}
+	return steps
 }
 
 // again surveys once more the machines that were locked meanwhile. What
@@ -74,7 +101,7 @@ func (s *surveyed) again(ctx context.Context) (*surveyed, error) {
 
 // steps are all that should be true. What members need that leave comes first.
 func (s *surveyed) steps() []provision.Step {
-	var steps []provision.Step
+	steps := s.undone()
 	for _, component := range []func(*provision.Site) []provision.Step{
 		kubeadm.Leave, hdfs.Leave, spark.Leave, nfs.Leave,
 		ubuntu.Steps, kubeadm.Steps, nfs.Steps, hdfs.Steps, spark.Steps,
