@@ -4,6 +4,8 @@
 //
 // The tests need the environment that make lab-test sets: NUCSPARK_LAB=1 and
 // the path of the binary in NUCSPARK. Without it they are skipped and say so.
+// Those whose name begins with TestLong need NUCSPARK_LONG=1 instead (make
+// test-long), and have a lab each.
 // NUCSPARK_LAB_KEEP=1 leaves the lab up for a look; NUCSPARK_LAB_NAME and
 // NUCSPARK_LAB_SUBNET let it stand beside another one. The pages of Spark and
 // HDFS are looked at in Chromium, which is installed where it is missing and

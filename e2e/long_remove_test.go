@@ -40,6 +40,8 @@ func TestLongRemove(t *testing.T) {
 	part(t, "interrupted", r.testInterrupted)
 	part(t, "finished by the next run", r.testFinished)
 	part(t, "nothing to change", r.testAgain)
+	part(t, "back, with its data", r.testBack)
+	part(t, "a machine that is off", r.testDead)
 }
 
 // write makes an inventory out of the lab's.
@@ -206,6 +208,43 @@ func (r *removal) testAgain(t *testing.T) {
 	out := r.ok(t, "up", "--yes", "--remove", "nuc03", "-f", r.less)
 	if !strings.Contains(out.stdout, "nuc03 is no member of the cluster: there is nothing to remove") {
 		t.Errorf("a second removal:\n%s", out)
+	}
+	r.ok(t, "status", "-f", r.less)
+}
+
+// testBack: the machine joins anew, and takes up the directories that it left.
+func (r *removal) testBack(t *testing.T) {
+	r.ok(t, "up", "--yes", "-f", r.whole)
+	r.ok(t, "status", "-f", r.whole)
+	if s := r.state(t); s != "In Service" {
+		t.Errorf("its datanode is %q", s)
+	}
+	r.ok(t, "hdfs", "put", "-f", r.whole, "--block-size", "1Mi", r.local, "/lost")
+}
+
+// testDead: a machine that is off is taken out when the namenode counts its
+// datanode as dead, and what is lost with it only if somebody says so.
+func (r *removal) testDead(t *testing.T) {
+	r.ok(t, "lab", "kill", "--name", labName, "nuc03")
+	r.refused(t, 2, []string{"nuc03: it does not answer over SSH, but the namenode heard from its datanode", "counts as dead after 10.5 minutes"},
+		"up", "--yes", "--remove", "nuc03", "-f", r.less)
+	eventually(t, 30*time.Minute, "the end of nuc03 to the namenode", func() bool { return r.state(t) == "" })
+	out := r.refused(t, 2, []string{"blocks have no copy on any other, of these files:", "\n    /lost\n", "--accept-loss nuc03"}, "up", "--yes", "--remove", "nuc03", "-f", r.less)
+	if strings.Contains(out.stderr, "/kept") {
+		t.Errorf("it lists a file that is whole:\n%s", out)
+	}
+	r.ok(t, "up", "--yes", "--remove", "nuc03", "--accept-loss", "nuc03", "-f", r.less)
+	if out := r.ok(t, "kubectl", "-f", r.less, "--", "get", "nodes", "-o", "name"); strings.Contains(out.stdout, "nuc03") {
+		t.Errorf("nuc03 is a member yet:\n%s", out)
+	}
+	back := filepath.Join(t.TempDir(), "back")
+	r.ok(t, "hdfs", "get", "-f", r.less, "/kept", back)
+	if was, is := sum(t, r.local), sum(t, back); was != is {
+		t.Errorf("the file's checksum was %s and is %s", was, is)
+	}
+	r.ok(t, "hdfs", "rm", "-f", r.less, "/lost")
+	if out := r.ok(t, "up", "--yes", "-f", r.less); !strings.HasPrefix(out.stdout, "Nothing to change") {
+		t.Errorf("a second up:\n%s", out)
 	}
 	r.ok(t, "status", "-f", r.less)
 }

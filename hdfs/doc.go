@@ -28,6 +28,18 @@
 //     registered, no block is missing, and the directories that users and Spark
 //     begin with exist. That is the milestone cluster/hdfs.
 //
+// A node that leaves the cluster ([Leave]) is decommissioned: the namenode copies
+// its blocks to the others and says when that is done. Its datanode stops only
+// then, and its directories stay as they are. Which datanodes leave stands in
+// hosts.json, by the addresses of their pods: under those they register. A pod
+// that was made anew is added to the list, and so is a namenode told again that
+// was restarted, at each look while a run waits. Addresses stay in
+// the list until their network belongs to a node that stays: for ten minutes
+// the namenode counts a stopped datanode as alive, and if it were in service
+// again its blocks would count as copies. A removal is refused before any
+// change where the datanodes that stay are fewer than the copies, or have too
+// little room, and where blocks would be lost with a machine that is off.
+//
 // A pod is restarted when the configuration that it reads itself changed, and
 // for no other reason: each role has its own ConfigMap, whose hash its pods
 // carry. Adding a node changes no pod template.

@@ -14,6 +14,11 @@
 // SSH, and gives the token back. Tokens that an interrupted run left are
 // deleted before the next join.
 //
+// A member leaves ([Leave]) in this order: the record says so, it takes no new
+// pods, its pods are evicted when its data is safe, the machine is put back,
+// and its Node is deleted. The record forgets it when all have left. Pods that
+// nobody would make again are waited for, with a bound.
+//
 // Pods talk through flannel: by routes where all machines are in one network,
 // else through VXLAN where there is a router between them.
 //

@@ -11,6 +11,10 @@
 // number of pods on any node may mount for reading and writing. The size of a
 // volume is not enforced by NFS: it is what the claim says, no more.
 //
+// A node does not leave the cluster while a volume is on it, unless somebody
+// said by the volume's name that it may go. The cluster forgets it then; its
+// files stay.
+//
 // What lies in a volume is never touched: directories are made, never emptied,
 // and the owner of a directory is set, never that of its content. An export
 // directory carries a file that says what it is, written once, into an empty

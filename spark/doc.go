@@ -24,7 +24,7 @@
 // the inventory go to drivers, and to those daemons that read their kind (see
 // readers).
 //
-// Before a worker is stopped it is decommissioned: its executors hand over what
+// Before a worker is stopped, also because its node leaves, it is decommissioned: its executors hand over what
 // they hold and end.
 //
 // [Submitter] runs an application: it uploads its files, makes a driver pod,
