@@ -216,6 +216,35 @@ func (s nodesStep) write(ctx context.Context, env *provision.Env, f provision.Fa
 	return put(hosts)
 }
 
+// serviceStep is a step: every datanode of the inventory is in service. The
+// namenode remembers by its UUID one that left, or was to, and is back; it
+// takes it in again when it reads the hosts.
+type serviceStep struct {
+	provision.Base
+	layout *layout
+}
+
+func (serviceStep) Reads() []provision.Query { return []provision.Query{infoQuery, nodesMapQuery} }
+
+func (s serviceStep) Diff(f provision.Facts) ([]provision.Change, error) {
+	info, err := parseInfo(infoQuery.In(f))
+	if err != nil {
+		return nil, nil // the steps before say what is the matter
+	}
+	var changes []provision.Change
+	for _, n := range s.layout.stores {
+		if d, ok := info.live[n.Address.String()]; ok && s.layout.reachable(n) && (d.State == hasLeft || d.State == isLeaving) {
+			changes = append(changes, provision.Change{Kind: "datanode", Key: n.Name, Action: provision.Update, Old: d.State, New: inService})
+		}
+	}
+	return changes, nil
+}
+
+func (s serviceStep) Apply(ctx context.Context, env *provision.Env, _ []provision.Change) error {
+	_, hosts, _ := nodesStep{}.state(nodesMapQuery.In(env.Facts()))
+	return readHosts(ctx, env, hosts)
+}
+
 // forgotten waits until no datanode that ended is alive to the namenode under
 // one of the addresses: it would count the blocks of that one once more, and
 // might remove other copies as too many.

@@ -39,6 +39,7 @@ type decommissioned struct {
 // org.apache.hadoop.hdfs.protocol.DatanodeInfo).
 const (
 	inService = "In Service"
+	isLeaving = "Decommission In Progress"
 	hasLeft   = "Decommissioned"
 )
 

@@ -292,6 +292,20 @@ func TestDatanodeStopped(t *testing.T) {
 	}
 }
 
+// One that left and is back is taken into service again.
+func TestInService(t *testing.T) {
+	s := serviceStep{layout: newLayout(testSite([]string{"/data/hdfs"}, []string{"/data/hdfs"}))}
+	for state, want := range map[string]int{inService: 0, isLeaving: 1, hasLeft: 1, "Entering Maintenance": 0} {
+		d := serving("10.244.2.2", 1, 1)
+		d.State = state
+		changes, err := s.Diff(provision.NewFacts(map[provision.Query]any{nodesMapQuery: provision.Object(nil),
+			infoQuery: infoPage(0, map[string]liveNode{"172.31.77.13:9866": d, "172.31.77.99:9866": d})}))
+		if err != nil || len(changes) != want {
+			t.Errorf("%s: %+v, %v", state, changes, err)
+		}
+	}
+}
+
 func TestProgressText(t *testing.T) {
 	for want, got := range map[string]string{
 		"10 blocks left, about 1.0 KiB":            progressText(10, 10, 1000, time.Minute),

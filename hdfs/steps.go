@@ -151,7 +151,9 @@ func Steps(site *provision.Site) []provision.Step {
 	add(l.datanodesReady(slices.Concat(labelled, sets)))
 	add(directoriesStep{Base: provision.Base{Name: "cluster/hdfs/directories", After: []string{answersStep}}})
 	add(provision.Milestone{Name: provision.HDFSNames, After: []string{"cluster/hdfs/directories"}})
-	last := []string{provision.HDFSNames, datanodesStep, "cluster/hdfs/leaving"}
+	service := serviceStep{provision.Base{Name: "cluster/hdfs/in-service", After: []string{datanodesStep, nodesName}}, l}
+	add(service)
+	last := []string{provision.HDFSNames, service.Name, "cluster/hdfs/leaving"}
 	if l.second != nil {
 		last = append(last, "cluster/hdfs/checkpoint")
 	}

@@ -1,11 +1,46 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"strings"
 	"testing"
+
+	"nucspark.io/nucspark/inventory"
+	"nucspark.io/nucspark/provision"
 )
+
+// Only its whole name, typed, takes out a member whose block left the file.
+func TestAskRemoval(t *testing.T) {
+	for name, tt := range map[string]struct {
+		typed  string
+		given  []string
+		member provision.Member
+		want   []string
+		asks   bool
+	}{
+		"its name":      {typed: "nuc03\n", want: []string{"nuc03"}, asks: true},
+		"yes":           {typed: "yes\n", asks: true},
+		"another":       {typed: "nuc02\n", asks: true},
+		"nothing":       {typed: "\n", asks: true},
+		"no answer":     {asks: true},
+		"named already": {given: []string{"nuc03"}},
+		"begun already": {member: provision.Member{Leaving: true}},
+	} {
+		var said bytes.Buffer
+		app := &App{In: strings.NewReader(tt.typed), Err: &said}
+		c := &inventory.Cluster{File: "cluster.hcl", Nodes: []inventory.Node{{Name: "nuc01"}}}
+		s := &surveyed{cluster: c, site: &provision.Site{Cluster: c, Members: map[string]provision.Member{"nuc01": {}, "nuc03": tt.member}}}
+		got, err := app.askRemoval(s, provision.Removal{Nodes: tt.given})
+		if err != nil || !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, %v; want %v", name, got, err, tt.want)
+		}
+		if asked := strings.Contains(said.String(), "nuc03 is a member of the cluster and not in cluster.hcl"); asked != tt.asks {
+			t.Errorf("%s: it said %q", name, said.String())
+		}
+	}
+}
 
 func TestInterrupts(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
