@@ -203,13 +203,14 @@ func (s decommissioned) diffDead(info namenodeInfo, f provision.Facts, c provisi
 	return []provision.Change{c}, nil
 }
 
-// corruptFiles are the files of fsck's list of lines "blk_NUMBER\tFILE", at most
-// 50.
+// corruptFiles are the files of fsck's list of lines "blk_NUMBER\tREPLICAS\tFILE",
+// at most 50.
 func corruptFiles(list string) []string {
 	var files []string
 	for _, line := range strings.Split(list, "\n") {
-		if _, file, ok := strings.Cut(line, "\t"); ok && strings.HasPrefix(line, "blk_") && !slices.Contains(files, file) {
-			files = append(files, strings.TrimSpace(file))
+		_, file, ok := strings.Cut(line, "\t/")
+		if file = "/" + strings.TrimSpace(file); ok && strings.HasPrefix(line, "blk_") && !slices.Contains(files, file) {
+			files = append(files, file)
 		}
 	}
 	if len(files) > 50 {

@@ -119,7 +119,7 @@ func TestDecommissionDiff(t *testing.T) {
 		"dead, last ones under way":   {more: 1, change: off, info: infoPage(0, without(n3)), state: map[string]any{"PendingReconstructionBlocks": 1}, want: "not enough copies yet"},
 		"dead, the namenode is dumb":  {more: 1, change: off, info: infoPage(0, without(n3)), refused: "how many copies there are"},
 		"dead, blocks are lost": {more: 1, change: off, info: infoPage(2, without(n3)), state: map[string]any{"UnderReplicatedBlocks": 2},
-			corrupt: "The list of corrupt files under path '/' are:\nblk_1\t/data/x\nblk_2\t/data/x\nblk_3\t/data/y\nThe filesystem under path '/' has 3 CORRUPT files\n",
+			corrupt: "The list of corrupt files under path '/' are:\nblk_1\t1\t/data/x\nblk_2\t1\t/data/x\nblk_3\t1\t/data/y\nThe filesystem under path '/' has 3 CORRUPT files\n",
 			refused: "2 blocks have no copy on any other, of these files:\n    /data/x\n    /data/y\n  bring its disk back into the machine, or lose them: --accept-loss nuc03"},
 		"dead, the loss is accepted": {more: 1, change: func(l *provision.Leaving) { l.Machine, l.AcceptLoss = nil, true }, info: infoPage(2, without(n3)),
 			state: map[string]any{"UnderReplicatedBlocks": 2}},
