@@ -3,6 +3,7 @@ package hdfs
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -177,6 +178,7 @@ func (l *layout) datanodesReady(after []string) provision.Step {
 	// Kubernetes does not end a rolling change while a machine is off, and no
 	// waiting brings back the blocks whose only replica is there.
 	whole := l.site.Whole()
+	accepted := slices.ContainsFunc(l.site.Leaving, func(n provision.Leaving) bool { return n.AcceptLoss })
 	if whole {
 		for _, dirs := range l.diskLists() {
 			q := set("DaemonSet", datanode+"-"+disksOf(dirs))
@@ -206,7 +208,7 @@ func (l *layout) datanodesReady(after []string) provision.Step {
 				return "datanodes not registered yet: " + among(absent)
 			case info.Safemode != "":
 				return info.Safemode
-			case info.MissingBlocks > 0 && whole:
+			case info.MissingBlocks > 0 && whole && !accepted:
 				return fmt.Sprintf("%d blocks are missing", info.MissingBlocks)
 			}
 			return ""
