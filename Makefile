@@ -48,6 +48,11 @@ lab-test: build ## The lab: bare nodes, faults, up, HDFS, Spark, NFS, a second u
 	@echo "lab tests: containers as machines, real packages, real Kubernetes (a first run builds the mirror, up to 25 minutes)"
 	@NUCSPARK_LAB=1 NUCSPARK=$(CURDIR)/$(NUCSPARK) $(GO) test -count=1 -timeout 75m -p 1 -v ./e2e ./lab
 
+.PHONY: test-long
+test-long: build ## What takes too long for make test: taking a cluster down; each test has a lab of its own
+	@echo "long lab tests: each from bare machines"
+	@NUCSPARK_LONG=1 NUCSPARK=$(CURDIR)/$(NUCSPARK) $(GO) test -count=1 -timeout 3h -v -run '^TestLong' ./e2e
+
 .PHONY: bench
 bench: build bench-tools ## Measure everything into docs/performance.md; LINES=noop,up measures some
 	@echo "measuring in a lab of its own; do nothing else on this machine (everything takes some 40 minutes, most of it up: six times from bare machines)"
