@@ -216,6 +216,8 @@ func (d *downing) plan(ctx context.Context) (*provision.Plan, []string, error) {
 		node := d.cluster.Nodes[i].Name
 		_, here := d.site.Machines[node]
 		switch {
+		case here && len(d.ledgers[node]) == 0:
+			notes = append(notes, node+": it has no ledger; Kubernetes is taken off it, and everything else stays as it is")
 		case here:
 			notes = append(notes, ubuntu.UndoNotes(node, d.ledgers[node], d.erase[node], f)...)
 		case d.failed[node] == nil:
