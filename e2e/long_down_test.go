@@ -110,8 +110,8 @@ func (d *downTest) testUp(t *testing.T) {
 	d.ok(t, "hdfs", "put", "-f", f, d.local, "/kept")
 	d.on(t, "nuc02", "echo volume > /data/nfs/shared/kept")
 	d.id = d.on(t, "nuc01", "grep clusterID "+namenodeVersion)
-	// Somebody's own: a change of a file of nucspark's, a rule in a table of
-	// iptables, and a package that needs one that nucspark brought.
+	// Somebody's own: a change of a file of nucspark's, and a rule in a table
+	// of iptables.
 	d.on(t, "nuc02", "echo '# mine' >> /etc/modules-load.d/nucspark.conf")
 	d.on(t, "nuc01", "iptables -t filter -A INPUT -s 203.0.113.7/32 -j DROP")
 }
