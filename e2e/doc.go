@@ -11,4 +11,7 @@
 // HDFS are looked at in Chromium, which is installed where it is missing and
 // there is consent (YES=1 or CI=true); without it that part says that it is
 // skipped. NUCSPARK_PICTURES=DIR keeps pictures of them there.
+//
+// Tests named TestLong are those of make test-long (NUCSPARK_LONG=1): each
+// makes a lab of its own.
 package e2e

@@ -92,7 +92,7 @@ func (b *bench) historyPages(t *testing.T, br *browser) {
 	br.follow(`a[href*="/history/`+b.application(t, "wordcount")+`/"]`, "wordcount - Spark Jobs")
 	br.follow(`a[href*="/stages/"]`, "wordcount - Stages")
 	br.follow(`a.name-link[href*="/stage/"]`, "wordcount - Details for Stage")
-	br.see(`document.querySelectorAll("#active-tasks-table tbody tr").length >= 1`)
+	br.see(`document.querySelectorAll("#active-tasks-table tbody tr").length >= 1 && !document.querySelector(".blockUI")`) // which says that it loads
 	br.picture("history")
 }
 

@@ -33,6 +33,9 @@ func UndoSteps(site *provision.Site, node string, after ...string) []provision.S
 	}
 	reset := left{Base: base("reset", after...), etcd: etcdOf(site, node)}
 	network := bare{Base: base("network", reset.Name), pods: site.Cluster.Network.Pods}
+	if made, err := netip.ParsePrefix(site.Resolved.Pods); err == nil {
+		network.pods = made // whatever the file says by now
+	}
 	rules := unruled{base("rules", reset.Name)}
 	return []provision.Step{reset, network, rules,
 		provision.Milestone{Name: provision.NodeReset(node), After: []string{reset.Name, network.Name, rules.Name}}}

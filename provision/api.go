@@ -83,9 +83,9 @@ func (r *reader) ask(ctx context.Context, q Query) (any, error) {
 			if err != nil || live == nil {
 				return ObjectFact{}, err
 			}
-			would, err := r.k.DryRun(ctx, q.Object)
-			if err != nil {
-				return nil, err
+			would, wrong := r.k.DryRun(ctx, q.Object)
+			if wrong != nil {
+				return nil, wrong
 			}
 			// Both are of one moment only if they are of one version. What a
 			// controller did between the two answers is no difference.

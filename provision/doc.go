@@ -18,5 +18,9 @@
 // from events. Every change to a node is first written to that node's ledger,
 // with what was there before.
 //
+// What a ledger lists can be undone: the steps in undo.go and purge.go put it
+// back. Data that a cluster left when it was taken down is taken over by the
+// next one that is made of it (adopt.go).
+//
 // The package imports no component and no screen.
 package provision

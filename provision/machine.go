@@ -396,15 +396,8 @@ func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os,
 			}
 			continue
 		}
-		switch {
-		case id.Cluster != c.Name:
-			refuse("%s: it belongs to the cluster %q, not to %q; use the file of that cluster, or install this machine anew", n.Name, id.Cluster, c.Name)
-		case uid != "" && id.UID != uid:
-			refuse("%s: it belongs to another cluster of the same name (%s, the others to %s)", n.Name, id.UID, uid)
-		case id.Node != n.Name:
-			refuse("%s: the machine at %s is %q of this cluster; correct name or address in %s", n.Name, n.Address, id.Node, c.File)
-		case id.MachineID != m.MachineID:
-			refuse("%s: its machine-id changed from %s to %s; if it was installed anew, remove %s there", n.Name, id.MachineID, m.MachineID, StateDir)
+		if why := foreign(c, &n, m, uid); why != "" {
+			reasons = append(reasons, why)
 		}
 		uid = id.UID
 	}

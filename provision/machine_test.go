@@ -264,18 +264,18 @@ func TestResolveWithoutAPI(t *testing.T) {
 	one := machines["nuc01"]
 	one.Kubeadm = true
 	machines["nuc01"] = one
-	if r, _, err := f.resolve(machines, record); err != nil || r.Kubernetes != "1.36.3" {
+	if r, _, err := f.resolve(machines, uidOf(machines), record); err != nil || r.Kubernetes != "1.36.3" {
 		t.Errorf("interrupted: %+v, %v", r, err)
 	}
 	one.Made = true
 	machines["nuc01"] = one
-	_, _, err = f.resolve(machines, record)
+	_, _, err = f.resolve(machines, uidOf(machines), record)
 	if err == nil || !strings.Contains(err.Error(), "nuc01") || !strings.Contains(err.Error(), "journalctl") {
 		t.Errorf("made: %v", err)
 	}
 	one.Record = &RecordCopy{Cluster: Resolved{UID: "u", Kubernetes: "1.36.1", Replication: 3}, Members: map[string]Member{"nuc09": {}}}
 	machines["nuc01"] = one
-	r, members, err := f.resolve(machines, record)
+	r, members, err := f.resolve(machines, uidOf(machines), record)
 	if err != nil || r.Kubernetes != "1.36.1" || r.Replication != 3 || len(members) != 1 {
 		t.Errorf("made, with a copy of the record: %+v, %v, %v", r, members, err)
 	}

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -101,8 +102,15 @@ func (f *Fleet) prepare(ctx context.Context, nodes []inventory.Node, missing map
 		return nil, failed, fmt.Errorf("nothing can be done without the control plane: %w", err)
 	}
 	site := &Site{Cluster: f.cluster, Machines: machines}
+	uid := uidOf(machines)
+	if uid == "" {
+		var err error
+		if uid, site.Adopted, err = f.adopt(ctx, machines); err != nil {
+			return nil, failed, err
+		}
+	}
 	var err error
-	if site.Resolved, site.Members, err = f.resolve(machines, <-record); err != nil {
+	if site.Resolved, site.Members, err = f.resolve(machines, cmp.Or(uid, f.uid), <-record); err != nil {
 		return nil, failed, err
 	}
 	return site, failed, nil
@@ -121,17 +129,22 @@ func isUnreachable(err error) bool {
 	return errors.As(err, &conn) && conn.Transient
 }
 
-// resolve returns the values fixed at the first up, and computes those that
-// are not fixed yet.
-func (f *Fleet) resolve(machines map[string]Machine, record recordRead) (Resolved, map[string]Member, error) {
-	c := f.cluster
-	var r Resolved
-	members := map[string]Member{}
+// uidOf is that of the cluster to which machines belong, "" where none does.
+func uidOf(machines map[string]Machine) string {
 	for _, m := range machines {
 		if m.Identity != nil {
-			r.UID = m.Identity.UID
+			return m.Identity.UID
 		}
 	}
+	return ""
+}
+
+// resolve returns the values fixed at the first up, and computes those that
+// are not fixed yet. uid is that of the cluster while there is no record.
+func (f *Fleet) resolve(machines map[string]Machine, uid string, record recordRead) (Resolved, map[string]Member, error) {
+	c := f.cluster
+	r := Resolved{UID: uid}
+	members := map[string]Member{}
 	if cp := machines[c.ControlPlane().Name]; cp.Kubeadm || cp.Made {
 		facts := record.facts
 		// kubeadm gives the administrator the right to ask near its end.
@@ -157,9 +170,6 @@ func (f *Fleet) resolve(machines map[string]Machine, record recordRead) (Resolve
 				}
 			}
 		}
-	}
-	if r.UID == "" {
-		r.UID = f.uid
 	}
 	version, err := kubernetesVersion(c.Kubernetes, r.Kubernetes)
 	if err != nil {

@@ -143,6 +143,22 @@ func (s Purged) Notes(f Facts) []string {
 	return notes
 }
 
+// purgePackages purges packages. Some leave links behind by which other units
+// wanted theirs (nfs-ganesha does): those that broke meanwhile go, too.
+const purgePackages = `broken() { find /etc/systemd/system -xtype l; }
+was=$(broken)
+dpkg --purge -- %s
+broken | while read -r link; do
+	case $link in
+	*.wants/* | *.requires/*) ;;
+	*) continue ;;
+	esac
+	printf '%%s\n' "$was" | grep -qxF -- "$link" && continue
+	rm -f -- "$link"
+	rmdir --ignore-fail-on-non-empty -- "${link%%/*}"
+done
+`
+
 func (s Purged) Apply(ctx context.Context, env *Env, _ []Change) error {
 	n := env.Node(s.Node)
 	release, err := n.Exclusive(ctx)
@@ -183,7 +199,7 @@ func (s Purged) Apply(ctx context.Context, env *Env, _ []Change) error {
 		script += "apt-mark -q unhold -- " + quoteAll(unhold) + " >/dev/null\n"
 	}
 	if len(purge) > 0 {
-		script += "dpkg --purge -- " + quoteAll(purge) + "\n"
+		script += fmt.Sprintf(purgePackages, quoteAll(purge))
 	}
 	if _, err := a.run(ctx, "purging packages", script); err != nil {
 		return err

@@ -26,6 +26,7 @@ type Site struct {
 	Machines map[string]Machine // by node name; only nodes that answered
 	Resolved Resolved
 	Members  map[string]Member // as recorded in the cluster, by node name; empty before the first up
+	Adopted  []string          // places of the data that a new cluster takes over, as NODE:PATH
 
 	Leaving     []Leaving // members that are being taken out, see [Fleet.Leave]; by name
 	LoseVolumes []string  // NFS volumes that may go with them

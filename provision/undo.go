@@ -101,7 +101,7 @@ func (s Restored) Apply(ctx context.Context, env *Env, _ []Change) error {
 		after = was.sum
 		tmp := Quote(o.Key + ".nucspark-undo")
 		script += fmt.Sprintf("cp -- %s %s\nchown -- %s %[2]s\nchmod -- %[4]s %[2]s\nsync %[2]s\nmv -f -T -- %[2]s %[5]s\n",
-			StateDir+"/before/"+was.sum, tmp, Quote(was.owner), was.mode, p)
+			Quote(StateDir+"/before/"+was.sum), tmp, Quote(was.owner), was.mode, p)
 	}
 	// Some programs read a file only when they are told to.
 	switch {

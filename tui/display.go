@@ -42,6 +42,7 @@ type Options struct {
 	LogPath  string    // where Log is kept, for the summary
 	Retry    string    // the command that goes on after a failure
 	Next     []string  // commands to go on with after a success
+	Done     string    // what the cluster is then; default "up"
 	// Interrupt is called for a Ctrl-C that the terminal gave to the screen
 	// instead of to the process.
 	Interrupt func()

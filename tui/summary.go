@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -54,7 +55,7 @@ func WriteSummary(w io.Writer, s *provision.State, o Options) {
 	case left > 0:
 		fmt.Fprintf(w, "\n%s was stopped after %s. Every event is in %s\nGo on with: %s\n", o.Cluster, after, o.LogPath, o.Retry)
 	default:
-		fmt.Fprintf(w, "\n%s is up after %s. Every event is in %s\n", o.Cluster, after, o.LogPath)
+		fmt.Fprintf(w, "\n%s is %s after %s. Every event is in %s\n", o.Cluster, cmp.Or(o.Done, "up"), after, o.LogPath)
 		for _, c := range o.Next {
 			fmt.Fprintln(w, "  "+c)
 		}

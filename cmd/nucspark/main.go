@@ -76,7 +76,7 @@ change, 3 changes are pending (plan --exit-code), 4 another run holds the lock,
 	flags.BoolVar(&app.AcceptNewHostKeys, "accept-new-host-keys", false, "trust the keys of machines that are seen for the first time")
 	root.AddCommand(
 		newValidateCommand(&app.File), newFmtCommand(&app.File),
-		newPlanCommand(app), newUpCommand(app), newStatusCommand(app),
+		newPlanCommand(app), newUpCommand(app), newDownCommand(app), newStatusCommand(app),
 		newSubmitCommand(app), newHDFSCommand(app), newOpenCommand(app),
 		newKubectlCommand(app), newKubeconfigCommand(app),
 		newLabCommand(),

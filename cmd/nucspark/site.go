@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 
 	"nucspark.io/nucspark/hdfs"
 	"nucspark.io/nucspark/inventory"
@@ -137,6 +138,9 @@ func (s *surveyed) notes() []string {
 		notes = append(notes, fmt.Sprintf("%s is left out: %v", name, err))
 	}
 	sort.Strings(notes)
+	if len(s.site.Adopted) > 0 {
+		notes = append(notes, fmt.Sprintf("the data of a cluster that was taken down is taken over, with its UID %s: %s", s.site.Resolved.UID, strings.Join(s.site.Adopted, ", ")))
+	}
 	for _, name := range s.site.Foreign() {
 		notes = append(notes, fmt.Sprintf("%s is a member of the cluster and not in %s: nothing is done to it; nucspark up --remove %[1]s takes it out", name, s.cluster.File))
 	}

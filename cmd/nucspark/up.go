@@ -162,28 +162,51 @@ func carryOut(ctx context.Context, app *App, s *surveyed, agreed *provision.Plan
 	if !yes && !p.Same(agreed) {
 		return &ExitError{Code: exitBad, Err: errors.New("the machines changed since the plan was shown, and nothing was done; run it again")}
 	}
-	log, path, err := openRunLog(id)
+	err = perform(ctx, app, performance{id: id, site: s.site, fleet: s.fleet, plan: p, lock: lock, ints: ints, mode: mode, retry: retryCommand(app, "up"), next: nextCommands(app)})
+	if err != nil {
+		return err
+	}
+	return s.unreachable()
+}
+
+// performance is all that carrying out a plan needs.
+type performance struct {
+	id    string // of the run
+	site  *provision.Site
+	fleet *provision.Fleet
+	plan  *provision.Plan
+	lock  *provision.Lock
+	ints  *interrupts
+	mode  tui.Mode
+	retry string
+	next  []string
+	done  string // what the cluster is at the end; "" for up
+}
+
+// perform runs a plan under a lock with progress, a log and a summary. Its
+// error carries the exit code; the summary said why.
+func perform(ctx context.Context, app *App, p performance) error {
+	log, path, err := openRunLog(p.id)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-
-	display, err := tui.New(mode, tui.Options{In: app.In, Out: app.Out, Err: app.Err, Cluster: s.cluster.Name, Log: log, LogPath: path, Retry: retryCommand(app),
-		Next: nextCommands(app), Interrupt: ints.press})
+	display, err := tui.New(p.mode, tui.Options{In: app.In, Out: app.Out, Err: app.Err, Cluster: p.site.Cluster.Name, Log: log, LogPath: path, Retry: p.retry,
+		Next: p.next, Done: p.done, Interrupt: p.ints.press})
 	if err != nil {
 		return err
 	}
 	say := display.Say
-	ints.say.Store(&say)
-	_, err = provision.Run(ctx, s.fleet, s.site, p, provision.Options{ID: id, Events: display.Event, Check: lock.Check, Stop: ints.stop})
+	p.ints.say.Store(&say)
+	_, err = provision.Run(ctx, p.fleet, p.site, p.plan, provision.Options{ID: p.id, Events: display.Event, Check: p.lock.Check, Stop: p.ints.stop})
 	display.Close()
-	if err != nil {
-		if errors.Is(err, context.Canceled) {
-			return &ExitError{Code: exitInterrupted, Err: fmt.Errorf("interrupted; what was begun is finished by running it again: %s", retryCommand(app))}
-		}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return &ExitError{Code: exitInterrupted, Err: fmt.Errorf("interrupted; what was begun is finished by running it again: %s", p.retry)}
+	case err != nil:
 		return &ExitError{Code: exitFailed} // the summary said why
 	}
-	return s.unreachable()
+	return nil
 }
 
 // askRemoval asks for each member that is not in the file and that nobody has
@@ -218,11 +241,11 @@ func nextCommands(app *App) []string {
 	}
 }
 
-func retryCommand(app *App) string {
+func retryCommand(app *App, command string) string {
 	if app.File == "cluster.hcl" {
-		return "nucspark up"
+		return "nucspark " + command
 	}
-	return "nucspark up -f " + app.File
+	return "nucspark " + command + " -f " + app.File
 }
 
 // openRunLog makes the file that keeps every event of a run.

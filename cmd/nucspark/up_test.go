@@ -72,7 +72,7 @@ func TestCommandsToGoOnWith(t *testing.T) {
 		"lab.hcl":     {"nucspark up -f lab.hcl", "nucspark status -f lab.hcl"},
 	} {
 		app := &App{File: file}
-		if got := []string{retryCommand(app), nextCommands(app)[0]}; !slices.Equal(got, want) {
+		if got := []string{retryCommand(app, "up"), nextCommands(app)[0]}; !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", file, got, want)
 		}
 	}
