@@ -20,7 +20,7 @@ import (
 
 func newUpCommand(app *App) *cobra.Command {
 	var yes, timings bool
-	var progress string
+	var progress progressFlag
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Make the machines agree with the inventory",
@@ -36,21 +36,37 @@ second one cancels them.`,
   nucspark up --yes --progress=json > events.jsonl`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			mode, err := tui.ParseMode(progress)
+			mode, err := progress.mode(app)
 			if err != nil {
-				return &usageError{err}
-			}
-			if mode == tui.Screen && !app.interactive() {
-				return &usageError{errors.New("--progress=tui needs a terminal; --progress=plain does not")}
+				return err
 			}
 			return up(cmd.Context(), app, yes, timings, mode)
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask before ordinary changes")
 	cmd.Flags().BoolVar(&timings, "timings", false, "say where the time of looking at the machines went")
-	cmd.Flags().StringVar(&progress, "progress", "auto", "how progress is shown: auto, tui, plain, json or quiet; json goes to standard output")
-	_ = cmd.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions([]string{"auto", "tui", "plain", "json", "quiet"}, cobra.ShellCompDirectiveNoFileComp))
+	progress.add(cmd)
 	return cmd
+}
+
+// progressFlag is the flag --progress of a command that changes machines.
+type progressFlag string
+
+func (p *progressFlag) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar((*string)(p), "progress", "auto", "how progress is shown: auto, tui, plain, json or quiet; json goes to standard output")
+	_ = cmd.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions([]string{"auto", "tui", "plain", "json", "quiet"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// mode is what was asked for, once flags are parsed.
+func (p *progressFlag) mode(app *App) (tui.Mode, error) {
+	mode, err := tui.ParseMode(string(*p))
+	if err != nil {
+		return mode, &usageError{err}
+	}
+	if mode == tui.Screen && !app.interactive() {
+		return mode, &usageError{errors.New("--progress=tui needs a terminal; --progress=plain does not")}
+	}
+	return mode, nil
 }
 
 func up(ctx context.Context, app *App, yes, timings bool, mode tui.Mode) error {
