@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -212,7 +213,7 @@ dpkg-deb --build /tmp/p /tmp/p.deb >/dev/null && dpkg --unpack /tmp/p.deb >/dev/
 				t.Fatal(out)
 			}
 		}
-		defer slow("0") // as many as there are
+		defer slow(strconv.Itoa(runtime.NumCPU())) // 0 would leave it as it is
 		slow("0.1")
 		out := b.run(t, "up", "--yes", "-f", b.edited(t, mirrorKey(t, b), b.expiredKey(t)))
 		says(t, out, 1, "✗ nuc01/packages/kubernetes failed", "✗ nuc02/packages/kubernetes failed", "✗ nuc03/",

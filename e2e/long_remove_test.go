@@ -220,7 +220,7 @@ func (r *removal) testFinished(t *testing.T) {
 	for _, path := range []string{"/data/hdfs/.nucspark-disk", "/data/nfs/.nucspark-disk"} {
 		r.on(t, "nuc03", "test -s "+path)
 	}
-	if got := r.on(t, "nuc03", "ls -d /etc/kubernetes/kubelet.conf /var/lib/nucspark/identity.json /etc/nucspark 2>/dev/null; dpkg -l containerd.io kubelet kubeadm 2>/dev/null | grep ^.i; pgrep -a '^(kubelet|containerd|java)$' || true"); got != "" {
+	if got := r.on(t, "nuc03", "ls -d /etc/kubernetes/kubelet.conf /var/lib/nucspark/identity.json /etc/nucspark 2>/dev/null; dpkg -l containerd.io kubelet kubeadm 2>/dev/null | grep ^.i; pgrep -a 'kubelet|containerd|java|pause|flanneld|kube-proxy' || true"); got != "" {
 		t.Errorf("left on nuc03:\n%s", got)
 	}
 	for _, node := range []string{"nuc01", "nuc02"} {

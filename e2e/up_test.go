@@ -31,24 +31,7 @@ func TestLab(t *testing.T) {
 		t.Skip("the lab is not asked for: make lab-test runs this")
 	}
 	b := &bench{binary: binary, dir: t.TempDir()}
-	start := []string{"lab", "up", "--name", labName, "--subnet", labSubnet, "--dir", b.dir}
-	// Where an engine runs, packages may be missing all the same.
-	if consent() {
-		start = append(start, "--start-engine")
-		if err := lab.StartEngine(t.Context(), lab.Options{Progress: func(line string) { t.Log(line) }}); err != nil {
-			t.Fatal(err)
-		}
-	} else if exec.Command("docker", "info").Run() != nil {
-		t.Fatal("no container engine runs; start Docker's, or run with YES=1 to have it installed and started")
-	}
-	b.ok(t, "lab", "down", "--name", labName) // what a run that was killed left
-	up := watched(t, 40*time.Minute, nil, os.Stderr, binary, start...)
-	if up.code != 0 {
-		t.Fatalf("lab up: exit code %d\n%s", up.code, up)
-	}
-	if os.Getenv(keepLab) != "1" {
-		t.Cleanup(func() { b.ok(t, "lab", "down", "--name", labName) })
-	}
+	b.start(t)
 	part := func(name string, f func(*testing.T)) {
 		t.Helper()
 		began := time.Now()
@@ -80,6 +63,30 @@ func TestLab(t *testing.T) {
 	part("lock", b.testLock)
 	part("power cut", b.testPowerCut)
 	part("no terminal", b.testNoTerminal)
+}
+
+// start makes the lab from nothing, with further flags, and takes it down at
+// the end of the test.
+func (b *bench) start(t *testing.T, flags ...string) {
+	t.Helper()
+	args := append([]string{"lab", "up", "--name", labName, "--subnet", labSubnet, "--dir", b.dir}, flags...)
+	// Where an engine runs, packages may be missing all the same.
+	if consent() {
+		args = append(args, "--start-engine")
+		if err := lab.StartEngine(t.Context(), lab.Options{Progress: func(line string) { t.Log(line) }}); err != nil {
+			t.Fatal(err)
+		}
+	} else if exec.Command("docker", "info").Run() != nil {
+		t.Fatal("no container engine runs; start Docker's, or run with YES=1 to have it installed and started")
+	}
+	b.ok(t, "lab", "down", "--name", labName) // what a run that was killed left
+	up := watched(t, 40*time.Minute, nil, os.Stderr, b.binary, args...)
+	if up.code != 0 {
+		t.Fatalf("lab up: exit code %d\n%s", up.code, up)
+	}
+	if os.Getenv(keepLab) != "1" {
+		t.Cleanup(func() { b.ok(t, "lab", "down", "--name", labName) })
+	}
 }
 
 // consent says that packages may be installed and an engine started.

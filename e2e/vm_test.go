@@ -64,20 +64,12 @@ func TestVM(t *testing.T) {
 		t.Fatalf("lab up: exit code %d\n%s", up.code, up)
 	}
 	v.prepare(t)
-	part := func(name string, f func(*testing.T)) {
-		t.Helper()
-		began := time.Now()
-		if !t.Run(name, f) {
-			t.FailNow()
-		}
-		t.Logf("%s: %.0f s", name, time.Since(began).Seconds())
-	}
-	part("up", v.testUp)
-	part("control groups", v.testControlGroups)
-	part("NFS", v.testNFS)
-	part("reboot", v.testReboot)
-	part("power cut", v.testPowerCut)
-	part("disk that is not mounted", v.testUnmounted)
+	part(t, "up", v.testUp)
+	part(t, "control groups", v.testControlGroups)
+	part(t, "NFS", v.testNFS)
+	part(t, "reboot", v.testReboot)
+	part(t, "power cut", v.testPowerCut)
+	part(t, "disk that is not mounted", v.testUnmounted)
 }
 
 // prepare takes HDFS and Spark out of the lab's inventory, and reads how its

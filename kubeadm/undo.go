@@ -136,7 +136,8 @@ func (s left) Apply(ctx context.Context, env *provision.Env, _ []provision.Chang
 // HDFS should write down what they hold. The cluster is not asked for its
 // configuration, which takes long where it does not answer. kubeadm unmounts
 // what is below the kubelet's directory before it deletes that, and does
-// nothing where it cannot.
+// nothing where it cannot. Where it fails to stop a pod it only warns, and the
+// shim of its pause container would outlive containerd.
 func (s left) script() string {
 	quoted := func(words []string) string {
 		q := make([]string, len(words))
@@ -155,6 +156,9 @@ if command -v ctr >/dev/null && systemctl start containerd 2>/dev/null; then
 fi
 if command -v kubeadm >/dev/null; then
   kubeadm reset --force --cri-socket %s --kubeconfig /etc/kubernetes/none --cleanup-tmp-dir
+fi
+if command -v ctr >/dev/null && systemctl -q is-active containerd; then
+  for t in $(ctr -n k8s.io tasks ls -q); do ctr -n k8s.io tasks rm -f "$t" || :; done
 fi
 rm -f -- %s
 empty %s

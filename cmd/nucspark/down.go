@@ -24,7 +24,7 @@ import (
 
 func newDownCommand(app *App) *cobra.Command {
 	var yes bool
-	var progress string
+	var progress progressFlag
 	var erase []string
 	cmd := &cobra.Command{
 		Use:   "down",
@@ -46,20 +46,16 @@ A run that was interrupted is finished by the next one.`,
   nucspark down --delete-data nuc02:/srv/nfs --delete-data nuc02:/data/hdfs`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			mode, err := tui.ParseMode(progress)
+			mode, err := progress.mode(app)
 			if err != nil {
-				return &usageError{err}
-			}
-			if mode == tui.Screen && !app.interactive() {
-				return &usageError{errors.New("--progress=tui needs a terminal; --progress=plain does not")}
+				return err
 			}
 			return down(cmd.Context(), app, yes, erase, mode)
 		},
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask for the cluster's name")
 	cmd.Flags().StringArrayVar(&erase, "delete-data", nil, "delete this data directory, too, with all that is in it: NODE:PATH, once for each")
-	cmd.Flags().StringVar(&progress, "progress", "auto", "how progress is shown: auto, tui, plain, json or quiet; json goes to standard output")
-	_ = cmd.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions([]string{"auto", "tui", "plain", "json", "quiet"}, cobra.ShellCompDirectiveNoFileComp))
+	progress.add(cmd)
 	return cmd
 }
 

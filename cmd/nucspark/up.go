@@ -21,7 +21,7 @@ import (
 
 func newUpCommand(app *App) *cobra.Command {
 	var yes, timings bool
-	var progress string
+	var progress progressFlag
 	var removal provision.Removal
 	cmd := &cobra.Command{
 		Use:   "up",
@@ -45,12 +45,9 @@ second one cancels them.`,
   nucspark up --yes --progress=json > events.jsonl`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			mode, err := tui.ParseMode(progress)
+			mode, err := progress.mode(app)
 			if err != nil {
-				return &usageError{err}
-			}
-			if mode == tui.Screen && !app.interactive() {
-				return &usageError{errors.New("--progress=tui needs a terminal; --progress=plain does not")}
+				return err
 			}
 			return up(cmd.Context(), app, removal, yes, timings, mode)
 		},
@@ -58,8 +55,7 @@ second one cancels them.`,
 	removalFlags(cmd, &removal)
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask before ordinary changes")
 	cmd.Flags().BoolVar(&timings, "timings", false, "say where the time of looking at the machines went")
-	cmd.Flags().StringVar(&progress, "progress", "auto", "how progress is shown: auto, tui, plain, json or quiet; json goes to standard output")
-	_ = cmd.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions([]string{"auto", "tui", "plain", "json", "quiet"}, cobra.ShellCompDirectiveNoFileComp))
+	progress.add(cmd)
 	return cmd
 }
 
@@ -68,6 +64,26 @@ func removalFlags(cmd *cobra.Command, r *provision.Removal) {
 	cmd.Flags().StringArrayVar(&r.Nodes, "remove", nil, "take this `NODE`, whose block left the file, out of the cluster; may be given several times")
 	cmd.Flags().StringArrayVar(&r.LoseVolumes, "lose-volume", nil, "let this NFS `VOLUME` go with its node")
 	cmd.Flags().StringArrayVar(&r.AcceptLoss, "accept-loss", nil, "take out this `NODE`, which is off, although blocks are lost with it")
+}
+
+// progressFlag is the flag --progress of a command that changes machines.
+type progressFlag string
+
+func (p *progressFlag) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar((*string)(p), "progress", "auto", "how progress is shown: auto, tui, plain, json or quiet; json goes to standard output")
+	_ = cmd.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions([]string{"auto", "tui", "plain", "json", "quiet"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// mode is what was asked for, once flags are parsed.
+func (p *progressFlag) mode(app *App) (tui.Mode, error) {
+	mode, err := tui.ParseMode(string(*p))
+	if err != nil {
+		return mode, &usageError{err}
+	}
+	if mode == tui.Screen && !app.interactive() {
+		return mode, &usageError{errors.New("--progress=tui needs a terminal; --progress=plain does not")}
+	}
+	return mode, nil
 }
 
 func up(ctx context.Context, app *App, removal provision.Removal, yes, timings bool, mode tui.Mode) error {
