@@ -21,7 +21,7 @@ const (
 
 // initBound is more than kubeadm's own bounds together, with the images still
 // to be pulled.
-const initBound = 30 * time.Minute
+const initBound = 40 * time.Minute
 
 // initialised is a step: kubeadm init has run to its end.
 type initialised struct {

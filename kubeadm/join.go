@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	joinBound = 15 * time.Minute
-	nodeBound = 2 * time.Minute // for a kubelet that started to show up in the cluster
+	joinBound = 25 * time.Minute // more than kubeadm's own bounds together
+	nodeBound = 2 * time.Minute  // for a kubelet that started to show up in the cluster
 
 	// joinFiles hold a token each: they lie in memory, never on a disk.
 	joinFiles = "/run/nucspark-join-"
