@@ -136,7 +136,7 @@ func (s joined) join(ctx context.Context, env *provision.Env, k *kube.Client) (e
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
 		_, gone := node.Run(after, "rm -f "+joinFile)
-		return errors.Join(&provision.StepError{Node: s.node.Name, Step: s.Name, Err: err,
+		return errors.Join(&provision.StepError{Node: s.node.Name, Step: s.Name, Err: err, Transient: busy(err),
 			Hint: "put right what kubeadm complains about and run nucspark up again"}, gone)
 	}
 	return nil
