@@ -38,7 +38,18 @@ type initConfiguration struct {
 	NodeRegistration nodeRegistration `json:"nodeRegistration"`
 	LocalAPIEndpoint apiEndpoint      `json:"localAPIEndpoint"`
 	SkipPhases       []string         `json:"skipPhases"`
+	Timeouts         timeouts         `json:"timeouts"`
 }
+
+// timeouts are kubeadm's own, of 1 and 4 minutes, made longer: a small
+// processor that unpacks images at the same time takes its time to start an API
+// server.
+type timeouts struct {
+	ControlPlaneComponentHealthCheck string `json:"controlPlaneComponentHealthCheck"`
+	KubernetesAPICall                string `json:"kubernetesAPICall"`
+}
+
+var patient = timeouts{ControlPlaneComponentHealthCheck: "8m", KubernetesAPICall: "5m"}
 
 type bootstrapToken struct {
 	Description string `json:"description"`
@@ -107,6 +118,7 @@ type joinConfiguration struct {
 	head
 	NodeRegistration nodeRegistration `json:"nodeRegistration"`
 	Discovery        discovery        `json:"discovery"`
+	Timeouts         timeouts         `json:"timeouts"`
 }
 
 type discovery struct {
@@ -190,6 +202,7 @@ func initConfig(site *provision.Site) ([]byte, error) {
 			NodeRegistration: registration(site, cp),
 			LocalAPIEndpoint: apiEndpoint{cp.Address.String(), apiPort},
 			SkipPhases:       []string{"show-join-command"}, // nobody joins by hand
+			Timeouts:         patient,
 		}, inventory.Patch{}},
 		{kubeletConfiguration{head{"kubelet.config.k8s.io/v1beta1", "KubeletConfiguration"}, driver}, c.Patches["kubelet"]},
 		{kubeProxyConfiguration{head{"kubeproxy.config.k8s.io/v1alpha1", "KubeProxyConfiguration"}}, c.Patches["kube-proxy"]},
@@ -211,6 +224,7 @@ func joinConfig(site *provision.Site, n *inventory.Node, token, caHash string) (
 		Discovery: discovery{bootstrapDiscovery{
 			APIServerEndpoint: endpoint(site.Cluster), Token: token, CACertHashes: []string{caHash},
 		}},
+		Timeouts: patient,
 	}, inventory.Patch{})
 	if err != nil {
 		return nil, err

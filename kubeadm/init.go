@@ -2,11 +2,14 @@ package kubeadm
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"nucspark.io/nucspark/provision"
+	"nucspark.io/nucspark/provision/host"
 )
 
 // Files of the control plane and of every member.
@@ -21,7 +24,7 @@ const (
 
 // initBound is more than kubeadm's own bounds together, with the images still
 // to be pulled.
-const initBound = 30 * time.Minute
+const initBound = 40 * time.Minute
 
 // initialised is a step: kubeadm init has run to its end.
 type initialised struct {
@@ -80,10 +83,20 @@ func (s initialised) Apply(ctx context.Context, env *provision.Env, _ []provisio
 	defer env.ForgetKube()
 	entry := provision.Entry{Kind: "kubeadm", Key: "init", After: s.site.Resolved.Kubernetes}
 	if err := node.Change(ctx, entry, initScript(text(doc, "etcd", "local", "dataDir"))); err != nil {
-		return &provision.StepError{Node: s.Node, Step: s.Name, Err: err,
+		return &provision.StepError{Node: s.Node, Step: s.Name, Err: err, Transient: busy(err),
 			Hint: "put right what kubeadm complains about and run nucspark up again, it goes on from there; where it only says that time ran out, the machine was busy: just run it again"}
 	}
 	return nil
+}
+
+// busy says whether kubeadm gave up before it changed anything, because
+// containerd did not answer it within 2 seconds: one that unpacks a large image
+// on a small processor may not.
+func busy(err error) bool {
+	var failed *host.CommandError
+	return errors.As(err, &failed) && slices.ContainsFunc(failed.Tail, func(l string) bool {
+		return strings.Contains(l, "[ERROR CRI]") && strings.Contains(l, "DeadlineExceeded")
+	})
 }
 
 // kubeadmAlone is the head of a script with kubeadm: one at a time. What a run

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	joinBound = 15 * time.Minute
-	nodeBound = 2 * time.Minute // for a kubelet that started to show up in the cluster
+	joinBound = 25 * time.Minute // more than kubeadm's own bounds together
+	nodeBound = 2 * time.Minute  // for a kubelet that started to show up in the cluster
 
 	// joinFiles hold a token each: they lie in memory, never on a disk.
 	joinFiles = "/run/nucspark-join-"
@@ -136,7 +136,7 @@ func (s joined) join(ctx context.Context, env *provision.Env, k *kube.Client) (e
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
 		_, gone := node.Run(after, "rm -f "+joinFile)
-		return errors.Join(&provision.StepError{Node: s.node.Name, Step: s.Name, Err: err,
+		return errors.Join(&provision.StepError{Node: s.node.Name, Step: s.Name, Err: err, Transient: busy(err),
 			Hint: "put right what kubeadm complains about and run nucspark up again"}, gone)
 	}
 	return nil

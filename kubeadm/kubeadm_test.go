@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision"
+	"nucspark.io/nucspark/provision/host"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -159,6 +161,24 @@ func TestKubeadmAlone(t *testing.T) {
 	}
 	if order, err := os.ReadFile(lock); string(order) != "first\nsecond\n" {
 		t.Errorf("they worked in the order %q, %v", order, err)
+	}
+}
+
+func TestBusy(t *testing.T) {
+	late := &host.CommandError{Node: "nuc01", Code: 1, Tail: []string{
+		"[preflight] Some fatal errors occurred:",
+		`	[ERROR CRI]: could not connect to the container runtime: failed to create new CRI runtime service: validate service connection: validate CRI v1 runtime API for endpoint "unix:///run/containerd/containerd.sock": rpc error: code = DeadlineExceeded desc = context deadline exceeded`,
+		"error: error execution phase preflight: preflight checks failed"}}
+	off := &host.CommandError{Node: "nuc01", Code: 1, Tail: []string{
+		`	[ERROR CRI]: could not connect to the container runtime: dial unix /run/containerd/containerd.sock: connect: no such file or directory`}}
+	api := &host.CommandError{Node: "nuc01", Code: 1, Tail: []string{"error: error execution phase wait-control-plane: context deadline exceeded"}}
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{{fmt.Errorf("it failed: %w", late), true}, {off, false}, {api, false}, {errors.New("anything else"), false}} {
+		if got := busy(c.err); got != c.want {
+			t.Errorf("busy(%v) = %v, want %v", c.err, got, c.want)
+		}
 	}
 }
 
