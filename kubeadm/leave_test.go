@@ -188,7 +188,7 @@ func TestEvict(t *testing.T) {
 	}
 	k, err := kube.Connect(conf, func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

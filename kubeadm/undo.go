@@ -136,8 +136,9 @@ func (s left) Apply(ctx context.Context, env *provision.Env, _ []provision.Chang
 // HDFS should write down what they hold. The cluster is not asked for its
 // configuration, which takes long where it does not answer. kubeadm unmounts
 // what is below the kubelet's directory before it deletes that, and does
-// nothing where it cannot. Where it fails to stop a pod it only warns, and the
-// shim of its pause container would outlive containerd.
+// nothing where it cannot. Shims of pods whose pause container had ended before
+// would outlive it, and containerd; those in another process namespace are of a
+// cluster in a container, and not ours.
 func (s left) script() string {
 	quoted := func(words []string) string {
 		q := make([]string, len(words))
@@ -160,6 +161,11 @@ fi
 if command -v ctr >/dev/null && systemctl -q is-active containerd; then
   for t in $(ctr -n k8s.io tasks ls -q); do ctr -n k8s.io tasks rm -f "$t" || :; done
 fi
+own=$(readlink /proc/$$/ns/pid)
+for p in /proc/[0-9]*; do
+  [ "$(readlink $p/ns/pid)" = "$own" ] && tr '\0' ' ' 2>/dev/null < $p/cmdline | grep -q '^[^ ]*/containerd-shim-runc-v2 -namespace k8s\.io ' || continue
+  kill -KILL ${p#/proc/} || :
+done
 rm -f -- %s
 empty %s
 rm -rf -- %s /etc/kubernetes/tmp /etc/kubernetes/pki

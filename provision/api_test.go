@@ -41,7 +41,7 @@ func TestObjectChangesMeanwhile(t *testing.T) {
 			}))
 			defer api.Close()
 			k, err := kube.Connect(fmt.Appendf(nil, `{"apiVersion":"v1","kind":"Config","clusters":[{"name":"c","cluster":{"server":%q}}],
-"users":[{"name":"u"}],"contexts":[{"name":"x","context":{"cluster":"c","user":"u"}}],"current-context":"x"}`, api.URL), new(net.Dialer).DialContext)
+"users":[{"name":"u"}],"contexts":[{"name":"x","context":{"cluster":"c","user":"u"}}],"current-context":"x"}`, api.URL), new(net.Dialer).DialContext, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -18,6 +18,10 @@
 // from events. Every change to a node is first written to that node's ledger,
 // with what was there before.
 //
+// One run at a time changes a node. Its [Lock] is asked before each change and
+// not only at the beginning: a client that slept, or was cut off, changes
+// nothing any more when it is back (lock.go, keeper.go).
+//
 // What a ledger lists can be undone: the steps in undo.go and purge.go put it
 // back. Data that a cluster left when it was taken down is taken over by the
 // next one that is made of it (adopt.go).

@@ -33,6 +33,9 @@ func (e *Env) Node(name string) *Node {
 	if r == nil {
 		panic(fmt.Sprintf("step %s asks for node %q, which is not connected", e.step.ID(), name))
 	}
+	if e.run.options.Lock != nil {
+		r = locked{r, e.run.options.Lock, name}
+	}
 	return &Node{env: e, name: name, remote: r}
 }
 

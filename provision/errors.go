@@ -43,6 +43,10 @@ func IsTransient(err error) bool {
 	if errors.As(err, &step) && step.Transient {
 		return true
 	}
+	var lost *LostLockError
+	if errors.As(err, &lost) {
+		return false
+	}
 	var conn *host.ConnectError
 	if errors.As(err, &conn) {
 		return conn.Transient

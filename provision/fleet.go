@@ -40,7 +40,8 @@ type Fleet struct {
 	remotes map[string]Remote
 	kube    *kube.Client
 	timings Timings
-	making  bool // kubeadm init began on the control plane and has not ended
+	guard   func(context.Context) error // while a run is carried out: whether it may still change the cluster
+	making  bool                        // kubeadm init began on the control plane and has not ended
 }
 
 // NewFleet returns a fleet without connections. dial opens one.
@@ -146,13 +147,30 @@ func (f *Fleet) Kube(ctx context.Context) (*kube.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k, err = kube.Connect(conf, r.DialContext); err != nil {
+	if k, err = kube.Connect(conf, r.DialContext, f.mayChange); err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.kube = k
 	return k, nil
+}
+
+// mayChange is asked before each request that may change the cluster.
+func (f *Fleet) mayChange(ctx context.Context) error {
+	f.mu.Lock()
+	guard := f.guard
+	f.mu.Unlock()
+	if guard == nil {
+		return nil
+	}
+	return guard(ctx)
+}
+
+func (f *Fleet) setGuard(guard func(context.Context) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.guard = guard
 }
 
 // forgetKube makes the next Kube read the credentials again.

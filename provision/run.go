@@ -11,10 +11,10 @@ import (
 
 // Options of a run.
 type Options struct {
-	ID     string                  // of the run, as in ledger and events
-	Events func(Event)             // called in order, by one goroutine at a time
-	Check  func(node string) error // asked before each Apply, with the step's node: does this run still hold its locks?
-	Stop   <-chan struct{}         // closed: finish what runs, start nothing new
+	ID     string          // of the run, as in ledger and events
+	Events func(Event)     // called in order, by one goroutine at a time
+	Lock   *Lock           // of this run: nothing is changed where it is lost; nil for a run that needs none
+	Stop   <-chan struct{} // closed: finish what runs, start nothing new
 }
 
 // tries bounds how often a step whose failure is transient is applied.
@@ -38,6 +38,17 @@ type Result struct {
 func Run(ctx context.Context, fleet *Fleet, site *Site, plan *Plan, o Options) ([]Result, error) {
 	r := &runner{id: o.ID, fleet: fleet, site: site, options: o, started: time.Now(),
 		done: map[string]*outcome{}, apt: map[string]chan struct{}{}}
+	if o.Lock != nil {
+		// Without the control plane's lock nothing goes on, and nothing is
+		// waited for.
+		under, cancel := context.WithCancelCause(ctx)
+		ctx = under
+		defer cancel(nil)
+		unlink := context.AfterFunc(o.Lock.over, func() { cancel(context.Cause(o.Lock.over)) })
+		defer unlink()
+		fleet.setGuard(func(ctx context.Context) error { return o.Lock.Check(ctx, "") })
+		defer fleet.setGuard(nil)
+	}
 	begin := Event{Kind: RunStarted}
 	for _, p := range plan.Steps {
 		if node := NodeOf(p.Step.ID()); r.apt[node] == nil { // one that leaves is not in the inventory
@@ -67,6 +78,9 @@ func Run(ctx context.Context, fleet *Fleet, site *Site, plan *Plan, o Options) (
 		}
 	}
 	err := errors.Join(errs...)
+	if lost := lostLock(ctx); err == nil && lost != nil {
+		err, errs = lost, []error{lost}
+	}
 	if err == nil && stopped(o.Stop) {
 		err = context.Canceled
 	}
@@ -176,6 +190,9 @@ func (r *runner) step(ctx context.Context, p *Planned) Result {
 		res.Changes, err = r.apply(ctx, p.Step, changes, facts)
 	}
 	if err != nil {
+		if lost := lostLock(ctx); lost != nil { // what was cancelled has no reason of its own
+			err = lost
+		}
 		var step *StepError
 		if !errors.As(err, &step) || step.Step != id {
 			err = &StepError{Node: NodeOf(id), Step: id, Err: err}
@@ -186,6 +203,15 @@ func (r *runner) step(ctx context.Context, p *Planned) Result {
 	}
 	r.emit(Event{Kind: StepDone, Node: NodeOf(id), Step: id, Changes: res.Changes, Elapsed: time.Since(start)})
 	return res
+}
+
+// lostLock is the reason why a run was ended for want of its lock, or nil.
+func lostLock(ctx context.Context) error {
+	var lost *LostLockError
+	if errors.As(context.Cause(ctx), &lost) {
+		return lost
+	}
+	return nil
 }
 
 func (r *runner) look(ctx context.Context, s Step) (Facts, []Change, error) {
@@ -228,8 +254,8 @@ func (r *runner) apply(ctx context.Context, s Step, changes []Change, facts Fact
 }
 
 func (r *runner) try(ctx context.Context, s Step, changes []Change, facts Facts) error {
-	if r.options.Check != nil {
-		if err := r.options.Check(r.nodeOf(s)); err != nil {
+	if r.options.Lock != nil {
+		if err := r.options.Lock.Check(ctx, r.nodeOf(s)); err != nil {
 			return err
 		}
 	}

@@ -9,9 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision/host"
 )
 
@@ -144,14 +142,6 @@ func TestRunStop(t *testing.T) {
 	}
 }
 
-func TestRunLostLock(t *testing.T) {
-	j := &journal{}
-	_, _, err := runSteps(t, Options{Check: func(string) error { return errors.New("the lock is lost") }}, step(j, "a", false))
-	if err == nil || len(j.did) != 0 {
-		t.Errorf("err %v, did %v", err, j.did)
-	}
-}
-
 func TestOrderErrors(t *testing.T) {
 	j := &journal{}
 	for _, tc := range []struct {
@@ -243,60 +233,6 @@ func TestDirectoryMode(t *testing.T) {
 			t.Errorf("%s: is %s, %v", mode, st.Mode(), err)
 		}
 	}
-}
-
-// A node that goes off loses its lock and stops nothing elsewhere; without the
-// control plane's lock nothing begins.
-func TestLockCheck(t *testing.T) {
-	c, _ := two()
-	remotes := map[string]*locking{}
-	for _, n := range c.Nodes {
-		remotes[n.Name] = &locking{local: newLocal(t), off: make(chan struct{})}
-	}
-	f := NewFleet(c, func(_ context.Context, n *inventory.Node) (Remote, error) { return remotes[n.Name], nil })
-	l, err := f.Acquire(context.Background(), "r1", []string{"nuc02", "nuc01"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Release()
-	lost := func(node string) error {
-		for until := time.Now().Add(time.Minute); time.Now().Before(until); time.Sleep(time.Millisecond) {
-			if err := l.Check(node); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	for _, node := range []string{"", "nuc01", "nuc02"} {
-		if err := l.Check(node); err != nil {
-			t.Errorf("%q: %v", node, err)
-		}
-	}
-	close(remotes["nuc02"].off)
-	if err := lost("nuc02"); err == nil || !strings.Contains(err.Error(), "nuc02") {
-		t.Errorf("nuc02 is off: %v", err)
-	}
-	for _, node := range []string{"", "nuc01"} {
-		if err := l.Check(node); err != nil {
-			t.Errorf("%q: %v", node, err)
-		}
-	}
-	close(remotes["nuc01"].off)
-	if err := lost(""); err == nil || !strings.Contains(err.Error(), "nuc01") {
-		t.Errorf("the control plane is off: %v", err)
-	}
-}
-
-// locking is a machine that keeps a lock until it goes off.
-type locking struct {
-	*local
-	off chan struct{}
-}
-
-func (r *locking) Run(_ context.Context, c host.Command) (host.Result, error) {
-	c.Output("locked")
-	<-r.off
-	return host.Result{}, errors.New("the connection is lost")
 }
 
 // A program that floods its output fills neither the log nor the memory of

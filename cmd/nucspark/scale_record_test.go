@@ -202,7 +202,7 @@ func (r *recordedRemote) ReadFile(ctx context.Context, name string) ([]byte, err
 		return b, err
 	}
 	r.rec.once.Do(func() {
-		k, err := kube.Connect(b, r.Host.DialContext)
+		k, err := kube.Connect(b, r.Host.DialContext, nil)
 		if err == nil {
 			r.rec.base = k.Rest().Host
 			r.rec.through, err = rest.TransportFor(k.Rest())

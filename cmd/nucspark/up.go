@@ -214,7 +214,7 @@ func perform(ctx context.Context, app *App, p performance) error {
 	}
 	say := display.Say
 	p.ints.say.Store(&say)
-	_, err = provision.Run(ctx, p.fleet, p.site, p.plan, provision.Options{ID: p.id, Events: display.Event, Check: p.lock.Check, Stop: p.ints.stop})
+	_, err = provision.Run(ctx, p.fleet, p.site, p.plan, provision.Options{ID: p.id, Events: display.Event, Lock: p.lock, Stop: p.ints.stop})
 	display.Close()
 	switch {
 	case errors.Is(err, context.Canceled):

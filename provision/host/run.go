@@ -34,6 +34,7 @@ type Command struct {
 	// 0 for 1 MiB. What comes after it is read and dropped.
 	MaxOutput int
 	Stdout    io.Writer // gets all of stdout as it is; Result.Stdout is empty then
+	fence     string    // a script before the script: see Fenced
 	Secret    bool      // neither the script nor its output may appear in Output or in an error
 }
 
@@ -95,6 +96,9 @@ func (h *Host) Run(ctx context.Context, cmd Command) (Result, error) {
 		return Result{Code: -1}, h.connectError("run", context.Cause(ctx))
 	}
 	defer func() { <-h.slots }()
+	if fence, ok := ctx.Value(fenceKey{}).(string); ok && cmd.Root {
+		cmd.fence = fence
+	}
 	for again := false; ; again = true {
 		c, err := h.connection(ctx)
 		if err != nil {
@@ -109,6 +113,15 @@ func (h *Host) Run(ctx context.Context, cmd Command) (Result, error) {
 			return Result{Code: -1}, err
 		}
 	}
+}
+
+type fenceKey struct{}
+
+// Fenced makes each root command that gets the returned context begin with a
+// script, which may end it. It runs after everything that may hold a command
+// up on its way, such as a client that is stopped, and is in no error.
+func Fenced(ctx context.Context, script string) context.Context {
+	return context.WithValue(ctx, fenceKey{}, script)
 }
 
 func (h *Host) commandError(cmd Command, err error) *CommandError {

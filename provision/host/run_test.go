@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -375,5 +376,34 @@ func TestBrief(t *testing.T) {
 		if got := (Command{Script: script}).brief(); got != want {
 			t.Errorf("%q: %q, want %q", script, got, want)
 		}
+	}
+}
+
+// A fence runs before each root command and each file, may end it, and is in
+// no error.
+func TestFenced(t *testing.T) {
+	h := dial(t, newServer(t, withPassword(password)))
+	dir := t.TempDir()
+	open := Fenced(t.Context(), "[ ! -e "+Quote(dir+"/shut")+" ] || exit 97\n")
+	file := dir + "/file"
+	if r, err := h.Run(open, Command{Script: "cat", Root: true, Stdin: strings.NewReader("x")}); err != nil || r.Stdout != "x" {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if err := os.WriteFile(dir+"/shut", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var ce *CommandError
+	if _, err := h.Run(open, Command{Script: "echo x > " + Quote(file), Root: true}); !errors.As(err, &ce) || ce.Code != 97 || strings.Contains(err.Error(), "shut") {
+		t.Errorf("a command behind the fence: %v", err)
+	}
+	me := strconv.Itoa(os.Getuid())
+	if err := h.WriteFile(open, file, []byte("x"), 0o600, me, me); !errors.As(err, &ce) || ce.Code != 97 {
+		t.Errorf("a file behind the fence: %v", err)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it was written: %v", err)
+	}
+	if _, err := h.Run(t.Context(), Command{Script: "exit 0", Root: true}); err != nil {
+		t.Errorf("without a fence: %v", err)
 	}
 }

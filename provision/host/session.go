@@ -259,7 +259,7 @@ func (p *process) fault(err error) {
 // feed sends the script and then stdin. That the command does not want all of
 // its stdin is no error.
 func (p *process) feed() {
-	if _, err := io.WriteString(p.ch, encodeScript(p.cmd.Script)); err != nil {
+	if _, err := io.WriteString(p.ch, encodeScript(p.cmd.fence+p.cmd.Script)); err != nil {
 		return
 	}
 	p.moved.Store(time.Now().UnixNano())

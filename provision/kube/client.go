@@ -45,7 +45,10 @@ type Client struct {
 // use. The server's name and port come from the file, and its certificate must
 // be good for that name; the connection goes to that port of the machine's own
 // loopback address, which no firewall and no name service stands in front of.
-func Connect(kubeconfig []byte, dial Dialer) (*Client, error) {
+//
+// guard is asked before each request that may change something; its error is
+// the request's. Nil allows everything.
+func Connect(kubeconfig []byte, dial Dialer, guard func(context.Context) error) (*Client, error) {
 	config, err := clientcmd.RESTConfigFromKubeConfig(kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("the control plane's kubeconfig: %w", err)
@@ -67,6 +70,10 @@ func Connect(kubeconfig []byte, dial Dialer) (*Client, error) {
 	config.UserAgent = Manager
 	config.WarningHandler = rest.NoWarnings{} // it would write over the screen
 
+	if guard != nil {
+		config.Wrap(func(next http.RoundTripper) http.RoundTripper { return guarded{next, guard} })
+	}
+
 	c := &Client{dial: dial, config: config, base: base}
 	if c.http, err = rest.HTTPClientFor(config); err != nil {
 		return nil, err
@@ -78,6 +85,20 @@ func Connect(kubeconfig []byte, dial Dialer) (*Client, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+type guarded struct {
+	http.RoundTripper
+	guard func(context.Context) error
+}
+
+func (g guarded) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if err := g.guard(r.Context()); err != nil {
+			return nil, err
+		}
+	}
+	return g.RoundTripper.RoundTrip(r)
 }
 
 // Rest is the configuration for further clients of client-go. Clients that

@@ -50,7 +50,7 @@ func connect(t *testing.T, handle http.HandlerFunc) *Client {
 			t.Errorf("dialled %s", addr)
 		}
 		return new(net.Dialer).DialContext(ctx, network, srv.Listener.Addr().String())
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
