@@ -18,6 +18,7 @@ const (
 	StepDone     Kind = "step-done"     // Changes were made; none when the step held already
 	StepFailed   Kind = "step-failed"   // Error says why
 	StepBlocked  Kind = "step-blocked"  // Line names the step that failed before
+	StepReopened Kind = "step-reopened" // it failed or was blocked, and somebody wants it tried again
 	RunDone      Kind = "run-done"      // Error is the first failure, if any
 )
 

@@ -86,6 +86,8 @@ func (s *State) Apply(e Event) {
 		st.Status, st.Error, st.Elapsed = StatusFailed, failure(e), e.Elapsed
 	case StepBlocked:
 		st.Status, st.Blocked = StatusBlocked, e.Line
+	case StepReopened:
+		*st = StepState{StepSummary: st.StepSummary, Status: StatusWaiting}
 	}
 }
 
