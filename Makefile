@@ -71,6 +71,15 @@ bench-tools:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	fi
 
+.PHONY: pictures
+pictures: go-present ## Draw the pictures of the progress screen from recorded runs
+	@mkdir -p docs/pictures
+	@draw() { $(GO) run ./tui/replay -svg "docs/pictures/$$1.svg" "$${@:2}"; }; \
+	draw up -at 62s -size 100x19 -before tui/testdata/clean.jsonl tui/testdata/clean.jsonl; \
+	draw failed -at 51s -size 100x22 tui/testdata/failed.jsonl; \
+	draw log -at 62s -size 100x19 -keys down,enter tui/testdata/clean.jsonl; \
+	draw down -at 25s -size 100x16 -done down -title "nucspark down" -before tui/testdata/down.jsonl tui/testdata/down.jsonl
+
 .PHONY: test-vm
 test-vm: build ## Virtual machines: kernel NFS, cgroups, swap, reboots, power cuts (root; not yet seen to pass)
 	@echo "tests in virtual machines: minutes with KVM, hours without on a busy computer"
