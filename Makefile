@@ -9,7 +9,7 @@ SHELL := /bin/bash
 GO ?= go
 # Any text file to count; by default the package descriptions of this system.
 DATA ?=
-# What make bench measures, with commas: up, noop, words, sort, hdfs, fleet. Everything by default.
+# What make bench measures, with commas: up, noop, words, sort, hdfs, fleet, screen. Everything by default.
 LINES ?=
 NUCSPARK := bin/nucspark
 # The binary also runs in the lab's mirror, a container without a C library.

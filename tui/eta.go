@@ -49,15 +49,16 @@ func (f forecast) of(st *provision.StepState) (time.Duration, bool) {
 	return took, ok
 }
 
-// rest is what a step that runs or waits still takes. One that runs longer
-// than ever may end any moment.
+// rest is what a step that runs or waits still takes: by what it took before,
+// else by how far it says it is. One that runs longer than ever may end any
+// moment.
 func (f forecast) rest(st *provision.StepState, now time.Time) (time.Duration, bool) {
 	took, ok := f.of(st)
 	if st.Status != provision.StatusRunning {
 		return took, ok
 	}
 	ran := now.Sub(st.Started)
-	if st.Done > 0 && st.Total > 0 && ran > 3*time.Second {
+	if !ok && st.Done > 0 && st.Total > 0 {
 		return time.Duration(float64(ran) * float64(max(0, st.Total-st.Done)) / float64(st.Done)), true
 	}
 	return max(0, took-ran), ok

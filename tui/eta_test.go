@@ -78,11 +78,16 @@ func TestForecastOfAStep(t *testing.T) {
 	}{
 		{step(provision.StatusWaiting, 0, 0), 30 * time.Second},
 		{step(provision.StatusRunning, 0, 0), 10 * time.Second},
-		{step(provision.StatusRunning, 1, 5), 80 * time.Second}, // what it says itself is better
-		{step(provision.StatusRunning, 9, 5), 0},
+		{step(provision.StatusRunning, 1, 5), 10 * time.Second},
 	} {
 		if got, ok := f.rest(c.st, now); !ok || got != c.want {
 			t.Errorf("%+v: %v, %v, want %v", c.st, got, ok, c.want)
+		}
+	}
+	for done, want := range map[int64]time.Duration{0: -1, 1: 80 * time.Second, 5: 0, 9: 0} {
+		got, ok := newForecast(nil).rest(step(provision.StatusRunning, done, 5), now)
+		if ok != (want >= 0) || ok && got != want {
+			t.Errorf("%d of 5 after 20 s, never done before: %v, %v, want %v", done, got, ok, want)
 		}
 	}
 	if got, _ := f.rest(step(provision.StatusRunning, 0, 0), now.Add(time.Hour)); got != 0 {
