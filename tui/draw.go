@@ -287,7 +287,7 @@ func (m *model) progress(st *provision.StepState) string {
 		if m.width < wide {
 			return ""
 		}
-		return m.styles.faint.Render(strings.TrimSpace(st.Line))
+		return m.styles.faint.Render(strings.TrimPrefix(strings.TrimSpace(st.Line), st.ID+": "))
 	}
 	const size = 12
 	full := int(percent(st.Done, st.Total)) * size / 100
@@ -338,7 +338,7 @@ func (m *model) foot(s *provision.State) []string {
 	said := m.said
 	if s.Stuck() && said == "" {
 		keys[1] = "q end the run"
-		left := patience - m.now().Sub(m.pressed)
+		left := patience - m.idle()
 		said = fmt.Sprintf("Nothing else can go on. Try again what failed, or end the run; it ends by itself in %s.", counted(max(1, int(left.Minutes()+0.5)), "minute"))
 	}
 	if m.note != "" {
@@ -383,7 +383,7 @@ func (m *model) helpLines() []string {
 		{"↑↓ j k", "choose a row"},
 		{"enter", "the log of its step; there f follows, / searches, n and N go on"},
 		{"f", "choose the next failed step"},
-		{"r", "try the failed step again, look first"},
+		{"r", "try the failed step again; it looks first"},
 		{"R", "try all failed steps again"},
 		{"e", "show each step that is done"},
 		{"y", "copy the ssh command to the row's machine"},

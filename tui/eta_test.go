@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -101,3 +102,15 @@ func TestForecastOfAStep(t *testing.T) {
 }
 
 var begin = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// The forecast is in the head from 100 columns on.
+func TestForecastIsShown(t *testing.T) {
+	events := recorded(t, "clean")
+	for width, want := range map[int]bool{200: true, 100: true, 99: false, 40: false} {
+		m := modelAt(events, 62*time.Second, width, 30)
+		m.forecast = newForecast(learned(events))
+		if head := strings.Split(m.View(), "\n")[0]; strings.Contains(head, " left  01:02") != want {
+			t.Errorf("%d columns: %q", width, head)
+		}
+	}
+}

@@ -12,7 +12,7 @@ import (
 	"nucspark.io/nucspark/provision"
 )
 
-// key does what a key is for. What it says stays until the next one.
+// key does what a key is for.
 func (m *model) key(k tea.KeyMsg) tea.Cmd {
 	m.note = ""
 	name := k.String()

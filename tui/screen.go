@@ -90,7 +90,9 @@ type model struct {
 	at       int       // the row that is chosen, where on is gone
 	on       string    // what that row is about; "" for none
 	note     string    // about the last key
-	pressed  time.Time // the last key, or when the list got stuck
+	pressed  time.Time // the last key
+
+	stuckSince time.Time // since when nothing can go on, if nothing can
 }
 
 func newModel(o Options, run *shared, terminal io.Writer) *model {
@@ -112,6 +114,9 @@ func (m *model) Init() tea.Cmd { return nextTick() }
 // have a failed step tried again. It holds the locks of the machines meanwhile.
 const patience = 15 * time.Minute
 
+// noteTime is how long what was said about a key stays.
+const noteTime = 10 * time.Second
+
 func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
@@ -120,18 +125,33 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.run.mu.Lock()
 		stuck := m.run.state.Stuck()
 		m.run.mu.Unlock()
+		if m.now().Sub(m.pressed) > noteTime {
+			m.note = ""
+		}
 		switch {
 		case !stuck:
-			m.pressed = m.now()
-		case m.now().Sub(m.pressed) > patience:
+			m.stuckSince = m.now()
+		case m.idle() > patience:
 			m.leave()
 		}
 		return m, nextTick()
 	case tea.KeyMsg:
 		m.pressed = m.now()
-		return m, m.key(msg)
+		if msg.Type != tea.KeyRunes || msg.Paste {
+			return m, m.key(msg)
+		}
+		var all []tea.Cmd
+		for _, r := range msg.Runes { // keys that were pressed at once come as one
+			all = append(all, m.key(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{r}, Alt: msg.Alt}))
+		}
+		return m, tea.Batch(all...)
 	}
 	return m, nil
+}
+
+// idle is how long nothing can go on, and no key was pressed.
+func (m *model) idle() time.Duration {
+	return min(m.now().Sub(m.pressed), m.now().Sub(m.stuckSince))
 }
 
 // leave says that no step will be tried again, so that a run with failed steps

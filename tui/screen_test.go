@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	tea "github.com/charmbracelet/bubbletea"
+
 	"nucspark.io/nucspark/provision"
 )
 
@@ -56,6 +58,10 @@ func TestListKeys(t *testing.T) {
 		if got := chosenRow(t, m); !strings.HasPrefix(got, c.want) || c.want == "" && got != "" {
 			t.Errorf("%s chose %q, want %q", c.keys, got, c.want)
 		}
+	}
+	m.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("gjj")}) // pressed at once
+	if got := chosenRow(t, m); !strings.HasPrefix(got, "⠏ running  nuc01    hdfs/image") {
+		t.Errorf("gjj chose %q", got)
 	}
 	press(m, "esc", "e")
 	if text := m.View(); !strings.Contains(text, "✓ done     nuc01    packages/kubernetes") {
@@ -285,6 +291,10 @@ func TestCopySSH(t *testing.T) {
 	cmd()
 	if got, want := terminal.String(), "\x1b]52;c;"+base64.StdEncoding.EncodeToString([]byte("ssh nuc@nuc02"))+"\x07"; got != want {
 		t.Errorf("the terminal got %q, want %q", got, want)
+	}
+	m.now = func() time.Time { return m.pressed.Add(noteTime + time.Second) }
+	if m.Update(tick{}); m.note != "" {
+		t.Errorf("after a while it still says %q", m.note)
 	}
 	m.ssh = func(string) string { return "" }
 	if _, cmd := m.Update(keyNamed("y")); cmd != nil || !strings.Contains(m.note, "nuc02") {

@@ -30,7 +30,7 @@ func Still(o Options, events []provision.Event, at time.Duration, width, height 
 func (m *model) replay(events []provision.Event, part time.Duration) {
 	now := events[0].Time.Add(part)
 	m.now = func() time.Time { return now }
-	m.pressed = now
+	m.stuckSince = now
 	for _, e := range events {
 		if e.Time.After(now) {
 			return
