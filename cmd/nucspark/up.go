@@ -76,6 +76,9 @@ func up(ctx context.Context, app *App, yes, timings bool, mode tui.Mode) error {
 		return err
 	}
 	defer s.fleet.Close()
+	if err := s.site.Locked(); err != nil {
+		return err
+	}
 	p, err := s.plan(ctx)
 	if err != nil {
 		return err
