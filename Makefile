@@ -9,7 +9,7 @@ SHELL := /bin/bash
 GO ?= go
 # Any text file to count; by default the package descriptions of this system.
 DATA ?=
-# What make bench measures, with commas: up, noop, words, sort, hdfs, fleet. Everything by default.
+# What make bench measures, with commas: up, noop, words, sort, hdfs, fleet, screen. Everything by default.
 LINES ?=
 NUCSPARK := bin/nucspark
 # The binary also runs in the lab's mirror, a container without a C library.
@@ -49,7 +49,7 @@ lab-test: build ## The lab: bare nodes, faults, up, HDFS, Spark, NFS, a second u
 	@NUCSPARK_LAB=1 NUCSPARK=$(CURDIR)/$(NUCSPARK) $(GO) test -count=1 -timeout 75m -p 1 -v ./e2e ./lab
 
 .PHONY: test-long
-test-long: build ## What takes too long for make test: removal of a node, two people at once, taking a cluster down; each test has a lab of its own
+test-long: build ## What takes too long for make test: removal of a node, two people at once, Ctrl-C, taking a cluster down; each test has a lab of its own
 	@echo "long lab tests: each from bare machines"
 	@NUCSPARK_LONG=1 NUCSPARK=$(CURDIR)/$(NUCSPARK) $(GO) test -count=1 -timeout 3h -v -run '^TestLong' ./e2e
 
@@ -70,6 +70,15 @@ bench-tools:
 		echo "installing$$missing"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	fi
+
+.PHONY: pictures
+pictures: go-present ## Draw the pictures of the progress screen from recorded runs
+	@mkdir -p docs/pictures
+	@draw() { $(GO) run ./tui/replay -svg "docs/pictures/$$1.svg" "$${@:2}"; }; \
+	draw up -at 62s -size 100x19 -before tui/testdata/clean.jsonl tui/testdata/clean.jsonl; \
+	draw failed -at 51s -size 100x22 tui/testdata/failed.jsonl; \
+	draw log -at 62s -size 100x19 -keys down,enter tui/testdata/clean.jsonl; \
+	draw down -at 25s -size 100x16 -done down -title "nucspark down" -before tui/testdata/down.jsonl tui/testdata/down.jsonl
 
 .PHONY: test-vm
 test-vm: build ## Virtual machines: kernel NFS, cgroups, swap, reboots, power cuts (root; not yet seen to pass)

@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"hdfs":             {"inventory", "provision", "provision/host", "provision/kube"},
 	"spark":            {"inventory", "provision", "provision/host", "provision/kube"},
 	"tui":              {"inventory", "provision"},
+	"tui/replay":       {"provision", "tui"},
 	"pages":            {},
 	"lab":              {"inventory", "lab/mirror"},
 	"lab/mirror":       {},

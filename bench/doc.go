@@ -20,6 +20,8 @@
 //     without one against the plain datanodes.
 //   - fleet: up where nothing differs on 300 nodes, against 100, that answer in
 //     the process itself.
+//   - screen: a run whose machines print 10,000 lines a second, shown on the
+//     progress screen, against --progress=quiet.
 //
 // The lab and what is built for it are those of the lab package. The measured
 // values are kept in a file beside the lab, so that a single line can be

@@ -203,7 +203,8 @@ func (a *apt) run(ctx context.Context, what, script string) (host.Result, error)
 		if err := a.waitLock(ctx); err != nil {
 			return host.Result{}, err
 		}
-		res, err := a.n.Run(ctx, script)
+		meter := &aptMeter{tell: a.env.Progress}
+		res, err := a.n.follow(ctx, script, meter.line)
 		if err == nil {
 			return res, nil
 		}

@@ -95,6 +95,14 @@ func (n *Node) Run(ctx context.Context, script string) (host.Result, error) {
 	return n.remote.Run(ctx, host.Command{Script: script, Root: true, Output: n.env.Log})
 }
 
+// follow is Run that tells each line of output, cleaned, to a function, too.
+func (n *Node) follow(ctx context.Context, script string, each func(line string)) (host.Result, error) {
+	return n.remote.Run(ctx, host.Command{Script: script, Root: true, Output: func(line string) {
+		n.env.Log(line)
+		each(host.Clean(line))
+	}})
+}
+
 // RunSecret runs a script that carries a secret or prints one: it is sent on
 // standard input, never shown, and its output is not reported.
 func (n *Node) RunSecret(ctx context.Context, script string) (host.Result, error) {

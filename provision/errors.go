@@ -69,5 +69,5 @@ func Failed(err error) *Failure {
 	if errors.As(err, &step) {
 		f.Hint = step.Hint
 	}
-	return f
+	return f.clean()
 }

@@ -1,6 +1,11 @@
 package provision
 
-import "time"
+import (
+	"strings"
+	"time"
+
+	"nucspark.io/nucspark/provision/host"
+)
 
 // EventVersion is the version of the JSON form of [Event].
 const EventVersion = 1
@@ -18,6 +23,7 @@ const (
 	StepDone     Kind = "step-done"     // Changes were made; none when the step held already
 	StepFailed   Kind = "step-failed"   // Error says why
 	StepBlocked  Kind = "step-blocked"  // Line names the step that failed before
+	StepReopened Kind = "step-reopened" // it failed or was blocked, and somebody wants it tried again
 	RunDone      Kind = "run-done"      // Error is the first failure, if any
 )
 
@@ -57,4 +63,36 @@ type Failure struct {
 	Code    int      `json:"code,omitempty"`
 	Tail    []string `json:"tail,omitempty"` // last lines of output
 	Hint    string   `json:"hint,omitempty"`
+}
+
+// clean returns a copy without control characters but line ends.
+func (f *Failure) clean() *Failure {
+	c := *f
+	c.Message, c.Command, c.Hint = cleanText(f.Message), cleanText(f.Command), cleanText(f.Hint)
+	c.Tail = make([]string, len(f.Tail))
+	for i, l := range f.Tail {
+		c.Tail[i] = host.Clean(l)
+	}
+	return &c
+}
+
+// cleanText is host.Clean for several lines.
+func cleanText(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = host.Clean(l)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// cleanChanges returns copies whose texts hold no control characters but line
+// ends: what is there now was read from a machine.
+func cleanChanges(changes []Change) []Change {
+	var all []Change
+	for _, c := range changes {
+		c.Kind, c.Key, c.Action = host.Clean(c.Kind), host.Clean(c.Key), Action(host.Clean(string(c.Action)))
+		c.Old, c.New, c.Detail, c.After = cleanText(c.Old), cleanText(c.New), cleanText(c.Detail), host.Clean(c.After)
+		all = append(all, c)
+	}
+	return all
 }

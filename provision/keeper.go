@@ -58,7 +58,7 @@ type keeper struct {
 // failed to come. It stays where the connection was lost, for again.
 func lockScript(holder string, again bool, bound time.Duration) string {
 	seconds := max(1, int(bound.Seconds()))
-	take := "flock -n 9 || held"
+	take := "flock -w 1 9 || held" // a survey that looks whether it is held has it for a moment
 	if again {
 		take = fmt.Sprintf("mine && flock -w %d 9 && mine || held", seconds+5)
 	}

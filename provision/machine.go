@@ -41,6 +41,7 @@ type Machine struct {
 	NFSServer   string         // the server that nucspark chose there: "kernel", "ganesha", "" when none yet
 	Resolvers   []string       // name servers that its pods will ask
 	Identity    *Identity      // nil: not ours yet
+	Holder      *Holder        // the run that works on it at this moment, nil: none
 	Runtimes    []string       // container runtimes and kubelets found
 	Listening   map[int]string // by TCP port, what listens there: "nginx (pid 812)", "" where the system does not tell
 	Kubeadm     bool           // the control plane was initialised here, at least in part
@@ -125,6 +126,8 @@ func surveyScript(mirrors []string, mark string) string {
 	// kubeadm tells the kubelet to take resolved's list where that runs.
 	field("resolvers", "f=/etc/resolv.conf; systemctl -q is-active systemd-resolved && f=/run/systemd/resolve/resolv.conf; awk '$1 == \"nameserver\" {print $2}' $f | tr '\\n' ' '")
 	field("identity", "[ -f "+IdentityFile+" ] && base64 < "+IdentityFile+" | tr -d '\\n'")
+	// Who has the lock, without taking it from anybody who tries at this moment.
+	field("holder", fmt.Sprintf("[ -s %[1]s/lock.holder ] && ( flock -n -s 8 || base64 < %[1]s/lock.holder | tr -d '\\n' ) 8< %[1]s/lock", StateDir))
 	field("runtimes", "{ dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' docker.io docker-ce containerd containerd.io cri-o kubelet podman-docker | sed -n 's/^.i[^ ]*  *//p'; "+
 		"for x in k3s k0s rke2 microk8s.kubectl; do for d in /usr/local/bin /usr/bin /snap/bin; do [ -e $d/$x ] && echo $x; done; done; } | sort -u | tr '\\n' ' '; "+
 		// Ubuntu's installer offers it. It drops what is forwarded, pods' packets too.
@@ -240,6 +243,11 @@ func parseSurvey(out, mark string, sent, came time.Time) (Machine, error) {
 				return m, fmt.Errorf("%s is damaged: %w; look at it, and remove it only if this machine belongs to no cluster", IdentityFile, err)
 			}
 			m.Identity = &id
+		case "holder":
+			if v != "" {
+				m.Holder = new(Holder)
+				_ = decodeField(v, m.Holder) // a damaged name makes the lock no less held
+			}
 		case "runtimes":
 			m.Runtimes = strings.Fields(v)
 		case "listening":

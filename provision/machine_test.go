@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,6 +53,34 @@ func TestSurvey(t *testing.T) {
 	}
 	if m.Identity == nil || m.Identity.Node != "nuc01" || m.Identity.Cluster != "nucs" {
 		t.Errorf("identity %+v", m.Identity)
+	}
+	if m.Holder != nil {
+		t.Errorf("nobody has the lock, but %s", m.Holder)
+	}
+	for name, text := range map[string]string{"lock": "", "lock.holder": `{"run":"r1","user":"me"}`} {
+		if err := os.WriteFile(filepath.Join(l.state, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock, err := os.Open(filepath.Join(l.state, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	for _, holds := range []bool{true, false} { // a run that was killed leaves its name
+		how := map[bool]int{true: syscall.LOCK_EX, false: syscall.LOCK_UN}[holds]
+		if err := syscall.Flock(int(lock.Fd()), how); err != nil {
+			t.Fatal(err)
+		}
+		m, err := survey(context.Background(), "nuc01", l, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		locked := (&Site{Cluster: &inventory.Cluster{Nodes: []inventory.Node{{Name: "nuc01"}}}, Machines: map[string]Machine{"nuc01": m}}).Locked()
+		var said *LockedError
+		if errors.As(locked, &said) != holds || holds && (said.Node != "nuc01" || said.Holder.Run != "r1") {
+			t.Errorf("the lock is held: %t, and the survey says %v", holds, locked)
+		}
 	}
 	if strings.Join(m.Unreachable, " ") != "127.0.0.1:9 127.0.0.1:9" {
 		t.Errorf("unreachable %v", m.Unreachable)

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,10 @@ type Options struct {
 	Events func(Event)     // called in order, by one goroutine at a time
 	Lock   *Lock           // of this run: nothing is changed where it is lost; nil for a run that needs none
 	Stop   <-chan struct{} // closed: finish what runs, start nothing new
+	// Retry names failed steps that somebody wants tried again. While it is
+	// open, a run with failed steps does not end; nil or closed, it ends when
+	// nothing else can go on.
+	Retry <-chan string
 }
 
 // tries bounds how often a step whose failure is transient is applied.
@@ -36,8 +41,8 @@ type Result struct {
 // holds; a step that fails stops only those that need it. The results are in
 // the order of the plan. The error joins every failure.
 func Run(ctx context.Context, fleet *Fleet, site *Site, plan *Plan, o Options) ([]Result, error) {
-	r := &runner{id: o.ID, fleet: fleet, site: site, options: o, started: time.Now(),
-		done: map[string]*outcome{}, apt: map[string]chan struct{}{}}
+	r := &runner{id: o.ID, fleet: fleet, site: site, options: o, started: time.Now(), apt: map[string]chan struct{}{},
+		tasks: map[string]*task{}, ended: make(chan *task)}
 	if o.Lock != nil {
 		// Without the control plane's lock nothing goes on, and nothing is
 		// waited for.
@@ -51,29 +56,27 @@ func Run(ctx context.Context, fleet *Fleet, site *Site, plan *Plan, o Options) (
 	}
 	begin := Event{Kind: RunStarted}
 	for _, p := range plan.Steps {
-		if node := NodeOf(p.Step.ID()); r.apt[node] == nil { // one that leaves is not in the inventory
+		id := p.Step.ID()
+		if node := NodeOf(id); r.apt[node] == nil { // one that leaves is not in the inventory
 			r.apt[node] = make(chan struct{}, 1)
 		}
-		r.done[p.Step.ID()] = &outcome{ready: make(chan struct{})}
-		begin.Steps = append(begin.Steps, StepSummary{ID: p.Step.ID(), Node: NodeOf(p.Step.ID()), Needs: p.Step.Needs(), Changes: len(p.Changes)})
+		r.tasks[id] = &task{Planned: p}
+		begin.Steps = append(begin.Steps, StepSummary{ID: id, Node: NodeOf(id), Needs: p.Step.Needs(), Changes: len(p.Changes)})
+	}
+	for _, p := range plan.Steps {
+		t := r.tasks[p.Step.ID()]
+		for _, id := range p.Step.Needs() {
+			need := r.tasks[id]
+			t.needs, t.left, need.after = append(t.needs, need), t.left+1, append(need.after, t)
+		}
 	}
 	r.emit(begin)
-	results := make([]Result, len(plan.Steps))
-	var wg sync.WaitGroup
-	for i, p := range plan.Steps {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			results[i] = r.step(ctx, p)
-			out := r.done[p.Step.ID()]
-			out.result = results[i]
-			close(out.ready)
-		}()
-	}
-	wg.Wait()
+	r.schedule(ctx, plan)
+	var results []Result
 	var errs []error
-	for _, res := range results {
-		if res.Err != nil {
+	for _, p := range plan.Steps {
+		res := r.tasks[p.Step.ID()].result
+		if results = append(results, res); res.Err != nil {
 			errs = append(errs, res.Err)
 		}
 	}
@@ -98,7 +101,11 @@ type runner struct {
 	site    *Site
 	options Options
 	started time.Time
-	done    map[string]*outcome
+	tasks   map[string]*task // by the ID of the step
+
+	ended  chan *task // each step that was worked on, when that is over
+	active int        // that are worked on now
+	failed int        // that failed and were not tried again
 
 	emitting sync.Mutex
 	seq      int64
@@ -106,12 +113,103 @@ type runner struct {
 	apt map[string]chan struct{} // one slot a node: see Node.Exclusive
 }
 
-// outcome of a step, for those that need it. applied is true when it, or
-// anything it needs, changed something in this run.
-type outcome struct {
-	ready   chan struct{}
-	result  Result
-	applied bool
+// task is a step on its way through a run. All of it belongs to the goroutine
+// of schedule, but result, applied and changed while the step is worked on.
+type task struct {
+	*Planned
+	needs, after []*task
+	left         int  // needs that have not come to an end
+	over         bool // the step has come to an end, with result
+	again        bool // it failed before, and somebody wants it tried once more
+	result       Result
+	applied      bool // it, or anything it needs, changed something in this run
+}
+
+// schedule begins each step when all that it needs has come to an end, until
+// nothing is left. It alone decides what comes next, so that a failed step can
+// be opened again, with those that it blocked.
+func (r *runner) schedule(ctx context.Context, plan *Plan) {
+	for _, p := range plan.Steps {
+		if t := r.tasks[p.Step.ID()]; len(t.needs) == 0 {
+			r.begin(ctx, t)
+		}
+	}
+	retry, stop := r.options.Retry, r.options.Stop
+	for r.active > 0 || r.failed > 0 && retry != nil && !stopped(r.options.Stop) && ctx.Err() == nil {
+		cancelled := ctx.Done()
+		if r.active > 0 {
+			cancelled = nil // what runs ends by itself
+		}
+		select {
+		case t := <-r.ended:
+			r.active--
+			r.end(ctx, t)
+		case id, open := <-retry:
+			if !open {
+				retry = nil
+			} else if t := r.tasks[id]; t != nil && t.over && t.result.Err != nil && !stopped(r.options.Stop) && ctx.Err() == nil {
+				r.failed--
+				t.again = true
+				r.reopen(t)
+				r.begin(ctx, t)
+			}
+		case <-stop:
+			stop = nil
+		case <-cancelled:
+		}
+	}
+}
+
+// begin works on a step whose needs have all come to an end, or says why not.
+func (r *runner) begin(ctx context.Context, t *task) {
+	id := t.Step.ID()
+	t.result = Result{Step: t.Step}
+	for _, n := range t.needs {
+		if n.result.Err != nil || n.result.Blocked != "" {
+			t.result.Blocked = cmp.Or(t.result.Blocked, n.result.Blocked, n.Step.ID())
+		}
+		t.result.Stopped = t.result.Stopped || n.result.Stopped
+		t.applied = t.applied || n.applied
+	}
+	switch {
+	case t.result.Blocked != "":
+		r.emit(Event{Kind: StepBlocked, Node: NodeOf(id), Step: id, Line: t.result.Blocked})
+		r.end(ctx, t)
+	case t.result.Stopped || stopped(r.options.Stop) || ctx.Err() != nil:
+		t.result.Stopped = true
+		r.end(ctx, t)
+	default:
+		r.active++
+		go func() {
+			r.step(ctx, t)
+			r.ended <- t
+		}()
+	}
+}
+
+// end begins what waited for this step last.
+func (r *runner) end(ctx context.Context, t *task) {
+	t.over = true
+	if t.result.Err != nil {
+		r.failed++
+	}
+	for _, a := range t.after {
+		if a.left--; a.left == 0 {
+			r.begin(ctx, a)
+		}
+	}
+}
+
+// reopen takes back that a step has come to an end, and with it those that it
+// blocked.
+func (r *runner) reopen(t *task) {
+	t.over = false
+	r.emit(Event{Kind: StepReopened, Node: NodeOf(t.Step.ID()), Step: t.Step.ID()})
+	for _, a := range t.after {
+		if a.left++; a.over {
+			r.reopen(a)
+		}
+	}
 }
 
 func (r *runner) emit(e Event) {
@@ -146,48 +244,23 @@ func stopped(c <-chan struct{}) bool {
 	}
 }
 
-// step waits for what a step needs, looks again where that changed something,
-// and applies what is left to do.
-func (r *runner) step(ctx context.Context, p *Planned) Result {
-	id, res := p.Step.ID(), Result{Step: p.Step}
-	out := r.done[id]
-	stale := false
-	for _, need := range p.Step.Needs() {
-		n := r.done[need]
-		<-n.ready
-		if n.result.Err != nil || n.result.Blocked != "" {
-			if res.Blocked == "" {
-				res.Blocked = need
-				if n.result.Blocked != "" {
-					res.Blocked = n.result.Blocked
-				}
-			}
-		}
-		res.Stopped = res.Stopped || n.result.Stopped
-		stale = stale || n.applied
-	}
-	switch {
-	case res.Blocked != "":
-		r.emit(Event{Kind: StepBlocked, Node: NodeOf(id), Step: id, Line: res.Blocked})
-		return res
-	case res.Stopped || stopped(r.options.Stop) || ctx.Err() != nil:
-		res.Stopped = true
-		return res
-	}
-	out.applied = stale
+// step looks again where something that it needs was changed, and applies what
+// is left to do.
+func (r *runner) step(ctx context.Context, t *task) {
+	id, res := t.Step.ID(), &t.result
 	start := time.Now()
-	changes, facts, err := p.Changes, p.facts, p.Err
-	if stale && len(p.Step.Reads()) > 0 {
-		facts, changes, err = r.look(ctx, p.Step)
+	changes, facts, err := t.Changes, t.facts, t.Err
+	if (t.applied || t.again) && len(t.Step.Reads()) > 0 {
+		facts, changes, err = r.look(ctx, t.Step)
 	}
 	if err == nil && len(changes) == 0 {
 		r.emit(Event{Kind: StepDone, Node: NodeOf(id), Step: id, Elapsed: time.Since(start)})
-		return res
+		return
 	}
 	if err == nil {
 		r.emit(Event{Kind: StepStarted, Node: NodeOf(id), Step: id, Changes: changes})
-		out.applied = true
-		res.Changes, err = r.apply(ctx, p.Step, changes, facts)
+		t.applied = true
+		res.Changes, err = r.apply(ctx, t.Step, changes, facts)
 	}
 	if err != nil {
 		if lost := lostLock(ctx); lost != nil { // what was cancelled has no reason of its own
@@ -199,10 +272,9 @@ func (r *runner) step(ctx context.Context, p *Planned) Result {
 		}
 		res.Err = err
 		r.emit(Event{Kind: StepFailed, Node: NodeOf(id), Step: id, Error: Failed(err), Elapsed: time.Since(start)})
-		return res
+		return
 	}
 	r.emit(Event{Kind: StepDone, Node: NodeOf(id), Step: id, Changes: res.Changes, Elapsed: time.Since(start)})
-	return res
 }
 
 // lostLock is the reason why a run was ended for want of its lock, or nil.

@@ -260,3 +260,90 @@ func TestRunFlood(t *testing.T) {
 		t.Errorf("%d lines, the last is %q", len(lines), lines[len(lines)-1])
 	}
 }
+
+// A person has failed steps tried again while the run goes on: each looks
+// first, those that it blocked follow, and the run ends as if nothing had been.
+func TestRunRetry(t *testing.T) {
+	j := &journal{}
+	bad, worse := step(j, "bad", false), step(j, "worse", false)
+	mended := false
+	for _, s := range []*fake{&bad, &worse} {
+		s.apply = func(*Env) error {
+			if !mended {
+				return errors.New("not mended")
+			}
+			return nil
+		}
+	}
+	after, last := step(j, "after", false, "nuc01/bad"), step(j, "last", false, "nuc01/after", "nuc01/worse")
+	retry := make(chan string, 10)
+	var kinds []string
+	failed := 0
+	f, site, _ := oneNode(t)
+	p, err := MakePlan(context.Background(), f, []Step{bad, worse, after, last})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var state State
+	results, err := Run(context.Background(), f, site, p, Options{ID: "test", Retry: retry, Events: func(e Event) {
+		state.Apply(e)
+		kinds = append(kinds, string(e.Kind)+" "+e.Step)
+		switch {
+		case e.Kind == StepFailed:
+			failed++
+		case e.Kind == StepBlocked && e.Step == "nuc01/last" && failed == 2:
+			// Nothing else can go on, and the run is still there.
+			failed, mended = 0, true
+			for _, id := range []string{"nuc01/bad", "nuc01/bad", "nuc01/after", "no/such", "nuc01/worse"} {
+				retry <- id
+			}
+		}
+	}})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, strings.Join(kinds, "\n"))
+	}
+	for _, r := range results {
+		if r.Err != nil || r.Blocked != "" || len(r.Changes) != 1 {
+			t.Errorf("%s: %+v", r.Step.ID(), r)
+		}
+	}
+	for _, st := range state.Steps {
+		if st.Status != StatusDone {
+			t.Errorf("%s is %s", st.ID, st.Status)
+		}
+	}
+	did := strings.Join(j.did, " ")
+	if strings.Count(did, "nuc01/bad") != 2 || strings.Count(did, "nuc01/worse") != 2 || strings.Count(did, "nuc01/after") != 1 || strings.Count(did, "nuc01/last") != 1 {
+		t.Errorf("applied %s", did)
+	}
+}
+
+// A run with failed steps ends when nobody can ask for another try any more.
+func TestRunRetryEnds(t *testing.T) {
+	for name, end := range map[string]func(retry chan string, stop chan struct{}, cancel func()){
+		"closed":    func(retry chan string, _ chan struct{}, _ func()) { close(retry) },
+		"stopped":   func(_ chan string, stop chan struct{}, _ func()) { close(stop) },
+		"cancelled": func(_ chan string, _ chan struct{}, cancel func()) { cancel() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bad := step(&journal{}, "bad", false)
+			bad.apply = func(*Env) error { return errors.New("no") }
+			f, site, _ := oneNode(t)
+			p, err := MakePlan(context.Background(), f, []Step{bad})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			retry, stop := make(chan string), make(chan struct{})
+			_, err = Run(ctx, f, site, p, Options{Retry: retry, Stop: stop, Events: func(e Event) {
+				if e.Kind == StepFailed {
+					end(retry, stop, cancel)
+				}
+			}})
+			if err == nil || !strings.Contains(err.Error(), "nuc01/bad: no") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

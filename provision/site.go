@@ -66,6 +66,17 @@ func (s *Site) Missing() []*inventory.Node {
 	return nodes
 }
 
+// Locked is a *LockedError where another run was at work on a machine when it
+// was surveyed, nil where there was none.
+func (s *Site) Locked() error {
+	for _, n := range s.Reachable() {
+		if h := s.Machines[n.Name].Holder; h != nil {
+			return &LockedError{Node: n.Name, Holder: *h}
+		}
+	}
+	return nil
+}
+
 // Ports of NFS on the nodes. Those of statd and lockd change with each start
 // where nobody pins them: lockd's is that of Solaris, statd's the one of Red
 // Hat's guides. Neither lies where the kernel takes ports for connections.

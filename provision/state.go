@@ -3,6 +3,8 @@ package provision
 import (
 	"sort"
 	"time"
+
+	"nucspark.io/nucspark/provision/host"
 )
 
 // Status is where a step is.
@@ -39,8 +41,9 @@ func (st *StepState) Work() bool {
 	return st.StepSummary.Changes > 0 || !st.Started.IsZero() || st.Status == StatusFailed
 }
 
-// State is what the events so far say of a run. Every display is made from it.
-// The zero value is ready.
+// State is what the events so far say of a run. Every display is made from it,
+// and whatever an event holds, no text in it can steer a terminal. The zero
+// value is ready.
 type State struct {
 	Run     string
 	Steps   []*StepState // in the order of the plan
@@ -56,11 +59,12 @@ type State struct {
 func (s *State) Apply(e Event) {
 	switch e.Kind {
 	case RunStarted:
-		*s = State{Run: e.Run, Started: e.Time, byID: map[string]*StepState{}}
+		*s = State{Run: host.Clean(e.Run), Started: e.Time, byID: map[string]*StepState{}}
 		for _, sum := range e.Steps {
 			st := &StepState{StepSummary: sum, Status: StatusWaiting}
-			s.Steps = append(s.Steps, st)
 			s.byID[sum.ID] = st
+			st.ID, st.Node = host.Clean(sum.ID), host.Clean(sum.Node)
+			s.Steps = append(s.Steps, st)
 		}
 		return
 	case RunDone:
@@ -75,17 +79,19 @@ func (s *State) Apply(e Event) {
 	case StepStarted:
 		st.Status, st.Started = StatusRunning, e.Time
 	case StepLog:
-		st.Line = e.Line
+		st.Line = host.Clean(e.Line)
 	case StepProgress:
-		st.Done, st.Total, st.Unit, st.Line = e.Done, e.Total, e.Unit, e.Line
+		st.Done, st.Total, st.Unit, st.Line = e.Done, e.Total, host.Clean(e.Unit), host.Clean(e.Line)
 	case StepRetried:
-		st.Attempt, st.Line = e.Attempt, failure(e).Message
+		st.Attempt, st.Line = e.Attempt, host.Clean(failure(e).Message)
 	case StepDone:
-		st.Status, st.Changes, st.Elapsed = StatusDone, e.Changes, e.Elapsed
+		st.Status, st.Changes, st.Elapsed = StatusDone, cleanChanges(e.Changes), e.Elapsed
 	case StepFailed:
 		st.Status, st.Error, st.Elapsed = StatusFailed, failure(e), e.Elapsed
 	case StepBlocked:
-		st.Status, st.Blocked = StatusBlocked, e.Line
+		st.Status, st.Blocked = StatusBlocked, host.Clean(e.Line)
+	case StepReopened:
+		*st = StepState{StepSummary: st.StepSummary, Status: StatusWaiting}
 	}
 }
 
@@ -94,7 +100,7 @@ func failure(e Event) *Failure {
 	if e.Error == nil {
 		return &Failure{Message: "no reason was given"}
 	}
-	return e.Error
+	return e.Error.clean()
 }
 
 // Planned counts the steps that had changes when the run started.
@@ -179,4 +185,19 @@ func (s *State) Nodes() []string {
 		nodes = append(nodes, "")
 	}
 	return nodes
+}
+
+// Stuck says that steps failed, and nothing runs or can run unless one of them
+// is tried again.
+func (s *State) Stuck() bool {
+	failed := false
+	for _, st := range s.Steps {
+		switch st.Status {
+		case StatusRunning, StatusWaiting:
+			return false
+		case StatusFailed:
+			failed = true
+		}
+	}
+	return failed && s.Ended.IsZero()
 }

@@ -114,7 +114,7 @@ func TestStateWaitsFor(t *testing.T) {
 // FuzzState applies events in any order, each byte being one event. Nothing
 // that claims to be an event may end the display of a run.
 func FuzzState(f *testing.F) {
-	kinds := []Kind{RunStarted, StepStarted, StepLog, StepProgress, StepRetried, StepDone, StepFailed, StepBlocked, RunDone, "of-later"}
+	kinds := []Kind{RunStarted, StepStarted, StepLog, StepProgress, StepRetried, StepDone, StepFailed, StepBlocked, StepReopened, RunDone, "of-later"}
 	steps := []StepSummary{{ID: "a/1", Node: "a", Changes: 1}, {ID: "b/1", Node: "b", Needs: []string{"a/1"}}, {ID: "cluster/x", Needs: []string{"b/1", "none"}},
 		{ID: "c/1", Needs: []string{"c/2"}}, {ID: "c/2", Needs: []string{"c/1"}}}
 	random := rand.New(rand.NewPCG(1, 2))

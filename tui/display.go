@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 
 	"golang.org/x/term"
@@ -35,14 +36,16 @@ func ParseMode(s string) (Mode, error) {
 
 // Options of a display.
 type Options struct {
-	In       io.Reader
-	Out, Err io.Writer // JSON goes to Out, everything else to Err
-	Cluster  string
-	Log      io.Writer // every event as a line of JSON, in every mode
-	LogPath  string    // where Log is kept, for the summary
-	Retry    string    // the command that goes on after a failure
-	Next     []string  // commands to go on with after a success
-	Done     string    // what the cluster is then; default "up"
+	In        io.Reader
+	Out, Err  io.Writer // JSON goes to Out, everything else to Err
+	Cluster   string
+	Log       io.Writer                // every event as a line of JSON, in every mode
+	LogPath   string                   // where Log is kept, for the summary
+	Retry     string                   // the command that goes on after a failure
+	Next      []string                 // commands to go on with after a success
+	Done      string                   // what the cluster is then; default "up"
+	Durations Durations                // of steps in earlier runs
+	SSH       func(node string) string // the command that leads to a node, or to the cluster's own for ""
 	// Interrupt is called for a Ctrl-C that the terminal gave to the screen
 	// instead of to the process.
 	Interrupt func()
@@ -56,6 +59,9 @@ type Display struct {
 	run   shared
 	log   *json.Encoder
 	shown shower
+
+	ending sync.Once
+	stray  string // what somebody else wrote under the screen
 }
 
 // shared is the run as the events so far tell it. A display that looks at it
@@ -70,7 +76,7 @@ type shared struct {
 type shower interface {
 	event(provision.Event, *provision.State)
 	say(text string)
-	close()
+	close() string // what somebody else wrote meanwhile
 }
 
 // New starts a display. Close ends it. Without a locale of UTF-8 all is shown
@@ -125,14 +131,36 @@ func (d *Display) Say(text string) {
 	d.shown.say(text)
 }
 
+// Retries are the IDs of failed steps that somebody wants tried again; nil
+// where nobody can ask for it. It is closed when nobody will any more.
+func (d *Display) Retries() <-chan string {
+	if s, ok := d.shown.(*screen); ok {
+		return s.retries
+	}
+	return nil
+}
+
+// Durations are those of earlier runs, with what this one learned.
+func (d *Display) Durations() Durations {
+	d.run.mu.Lock()
+	defer d.run.mu.Unlock()
+	return d.o.Durations.Learn(&d.run.state)
+}
+
+// Restore gives the terminal back, for a process that ends at once.
+func (d *Display) Restore() { d.ending.Do(func() { d.stray = d.shown.close() }) }
+
 // Close ends the display and prints the summary.
 func (d *Display) Close() {
-	d.shown.close()
+	d.Restore()
 	if d.mode == JSON {
 		return
 	}
 	if d.mode == Quiet && len(d.run.state.Failed()) == 0 {
 		return
+	}
+	if d.stray != "" {
+		fmt.Fprintf(d.text, "Written while the screen was shown:\n%s\n", strings.TrimSpace(d.stray))
 	}
 	WriteSummary(d.text, &d.run.state, d.o)
 }
@@ -141,10 +169,10 @@ type jsonLines struct{ enc *json.Encoder }
 
 func (j jsonLines) event(e provision.Event, _ *provision.State) { _ = j.enc.Encode(e) }
 func (jsonLines) say(string)                                    {}
-func (jsonLines) close()                                        {}
+func (jsonLines) close() string                                 { return "" }
 
 type quiet struct{}
 
 func (quiet) event(provision.Event, *provision.State) {}
 func (quiet) say(string)                              {}
-func (quiet) close()                                  {}
+func (quiet) close() string                           { return "" }

@@ -3,5 +3,13 @@
 // is shown is made from the events of provision and from nothing else, and
 // after each run a summary says what changed on which node and what failed.
 //
+// On the screen what failed comes first, then what runs, what waits and for
+// what, and what is done; each row has a glyph and a word, so that neither
+// colour nor UTF-8 is needed. It is as wide and high as the terminal, from one
+// cell on. While it is shown nothing else writes there, and no byte of a
+// machine's output steers it. A person can look into the log of a step, have
+// failed steps tried again, and stop the run. How long the run still takes is
+// said only when each step that is left was done before.
+//
 // It is the only package that imports the Charm libraries.
 package tui

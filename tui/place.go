@@ -10,6 +10,7 @@ import (
 
 // place is a node, or the cluster, with the steps that belong to it.
 type place struct {
+	node    string // "" for the cluster
 	name    string
 	steps   int // that work is or was to be done for
 	done    int // of those
@@ -17,8 +18,10 @@ type place struct {
 
 	changed, held, failed, left int // every step, for the summary
 
-	next    *provision.StepState // the first that waits
-	blocked *provision.StepState // the first that a failure keeps from running
+	next         *provision.StepState // the first that waits
+	waiting      int
+	blocked      *provision.StepState // the first that a failure keeps from running
+	blockedSteps int
 }
 
 // places counts the steps of a run by place, in the order of State.Nodes.
@@ -26,7 +29,7 @@ func places(s *provision.State) []*place {
 	var all []*place
 	byNode := map[string]*place{}
 	for _, n := range s.Nodes() {
-		p := &place{name: placeName(n)}
+		p := &place{node: n, name: placeName(n)}
 		byNode[n] = p
 		all = append(all, p)
 	}
@@ -52,11 +55,11 @@ func places(s *provision.State) []*place {
 		case provision.StatusRunning:
 			p.running++
 		case provision.StatusWaiting:
-			if p.next == nil {
+			if p.waiting++; p.next == nil {
 				p.next = st
 			}
 		case provision.StatusBlocked:
-			if p.blocked == nil {
+			if p.blockedSteps++; p.blocked == nil {
 				p.blocked = st
 			}
 		}
@@ -79,6 +82,11 @@ func stepName(st *provision.StepState) string {
 // reason is why a step failed, without the name of the step.
 func reason(st *provision.StepState) string {
 	return strings.TrimPrefix(st.Error.Message, st.ID+": ")
+}
+
+// withoutHint is the reason without what to do, which is shown after it.
+func withoutHint(st *provision.StepState) string {
+	return strings.TrimSuffix(reason(st), "; "+st.Error.Hint)
 }
 
 // clock is how long something runs already, in a fixed width up to an hour:
@@ -108,11 +116,15 @@ func progress(st *provision.StepState) string {
 	if st.Total <= 0 {
 		return strings.TrimSpace(st.Line)
 	}
-	of := fmt.Sprintf("%d of %d %s", st.Done, st.Total, st.Unit)
+	return strings.TrimSpace(fmt.Sprintf("%d %%  %s  %s", percent(st.Done, st.Total), amount(st), st.Line))
+}
+
+// amount is "7 of 15 blocks", "150.0 MiB of 300.0 MiB".
+func amount(st *provision.StepState) string {
 	if st.Unit == "bytes" {
-		of = fmt.Sprintf("%s of %s", size(st.Done), size(st.Total))
+		return size(st.Done) + " of " + size(st.Total)
 	}
-	return strings.TrimSpace(fmt.Sprintf("%d %%  %s  %s", percent(st.Done, st.Total), of, st.Line))
+	return fmt.Sprintf("%d of %d %s", st.Done, st.Total, st.Unit)
 }
 
 func percent(done, total int64) int64 {

@@ -54,7 +54,7 @@ func (p *plain) line(now time.Time, s *provision.State, word, format string, arg
 func (p *plain) event(e provision.Event, s *provision.State) {
 	line := func(word, format string, args ...any) { p.line(e.Time, s, word, format, args...) }
 	if e.Kind == provision.RunStarted {
-		line("run", "%s: %s, %d with changes", e.Run, counted(len(s.Steps), "step"), s.Planned())
+		line("run", "%s: %s, %d with changes", s.Run, counted(len(s.Steps), "step"), s.Planned())
 		return
 	}
 	st := s.Step(e.Step)
@@ -109,7 +109,8 @@ func (p *plain) beat(now time.Time, s *provision.State) {
 
 func (p *plain) say(text string) { fmt.Fprintln(p.w, text) }
 
-func (p *plain) close() {
+func (p *plain) close() string {
 	close(p.stop)
 	p.beats.Wait()
+	return ""
 }

@@ -49,7 +49,7 @@ func TestStopped(t *testing.T) {
 		}
 	}
 	_, text, _ := show(t, Plain, some)
-	if strings.Contains(text, "is up") || !strings.Contains(text, "lab was stopped after 1 min 37 s") || !strings.Contains(text, "Go on with: nucspark up") {
+	if strings.Contains(text, "is up") || !strings.Contains(text, "lab was stopped after 2 min 19 s") || !strings.Contains(text, "Go on with: nucspark up") {
 		t.Errorf("a run that was stopped:\n%s", text)
 	}
 }
@@ -70,7 +70,7 @@ func TestJSONAndQuiet(t *testing.T) {
 	if out, errs, _ := show(t, Quiet, events); out+errs != "" {
 		t.Errorf("quiet said %q", out+errs)
 	}
-	if _, errs, _ := show(t, Quiet, recorded(t, "failed")); !strings.Contains(errs, "✗ nuc01/sysctl/file-least failed after 2.1 s\n") {
+	if _, errs, _ := show(t, Quiet, recorded(t, "failed")); !strings.Contains(errs, "✗ nuc02/packages/kubernetes failed after 23.0 s\n") {
 		t.Errorf("quiet did not say what failed: %q", errs)
 	}
 }

@@ -37,7 +37,7 @@ func WriteSummary(w io.Writer, s *provision.State, o Options) {
 	}
 	for _, st := range s.Failed() {
 		f := st.Error
-		fmt.Fprintf(w, "\n✗ %s failed after %s\n  %s\n", st.ID, took(st.Elapsed), strings.ReplaceAll(strings.TrimSuffix(reason(st), "; "+f.Hint), "\n", "\n  "))
+		fmt.Fprintf(w, "\n✗ %s failed after %s\n  %s\n", st.ID, took(st.Elapsed), strings.ReplaceAll(withoutHint(st), "\n", "\n  "))
 		if f.Command != "" {
 			fmt.Fprintf(w, "  command: %s (exit code %d)\n", strings.ReplaceAll(f.Command, "\n", "\n  "), f.Code)
 		}

@@ -51,13 +51,9 @@ func (a *App) Load() (*inventory.Cluster, error) {
 // Connect returns the machines of a cluster. They are dialled when they are
 // first needed.
 func (a *App) Connect(_ context.Context, c *inventory.Cluster) (*provision.Fleet, error) {
-	known := c.SSH.KnownHosts
-	if known == "" {
-		dir, err := stateDir()
-		if err != nil {
-			return nil, err
-		}
-		known = filepath.Join(dir, "known_hosts")
+	known, err := knownHosts(c)
+	if err != nil {
+		return nil, err
 	}
 	dial := a.dial
 	if dial == nil {
@@ -72,6 +68,15 @@ func (a *App) Connect(_ context.Context, c *inventory.Cluster) (*provision.Fleet
 			ConnectTimeout: c.SSH.ConnectTimeout, IdleTimeout: c.SSH.IdleTimeout,
 		})
 	}), nil
+}
+
+// knownHosts is the file with the pinned host keys.
+func knownHosts(c *inventory.Cluster) (string, error) {
+	if c.SSH.KnownHosts != "" {
+		return c.SSH.KnownHosts, nil
+	}
+	dir, err := stateDir()
+	return filepath.Join(dir, "known_hosts"), err
 }
 
 // stateDir is where nucspark keeps what belongs to this user: pinned host

@@ -84,6 +84,9 @@ func down(ctx context.Context, app *App, yes bool, erase []string, mode tui.Mode
 	if err != nil {
 		return err
 	}
+	if err := site.Locked(); err != nil {
+		return err
+	}
 	d := &downing{surveyed: surveyed{cluster: c, fleet: fleet, site: site, failed: failed}, erase: dirs}
 	if err := d.read(ctx); err != nil {
 		return err

@@ -93,6 +93,9 @@ func up(ctx context.Context, app *App, removal provision.Removal, yes, timings b
 		return err
 	}
 	defer s.fleet.Close()
+	if err := s.site.Locked(); err != nil {
+		return err
+	}
 	if !yes && app.interactive() {
 		names, err := app.askRemoval(s, removal)
 		if err != nil {
@@ -207,15 +210,18 @@ func perform(ctx context.Context, app *App, p performance) error {
 		return err
 	}
 	defer log.Close()
-	display, err := tui.New(p.mode, tui.Options{In: app.In, Out: app.Out, Err: app.Err, Cluster: p.site.Cluster.Name, Log: log, LogPath: path, Retry: p.retry,
-		Next: p.next, Done: p.done, Interrupt: p.ints.press})
+	c := p.site.Cluster
+	display, err := tui.New(p.mode, tui.Options{In: app.In, Out: app.Out, Err: app.Err, Cluster: c.Name, Log: log, LogPath: path, Retry: p.retry,
+		Next: p.next, Done: p.done, Interrupt: p.ints.press, Durations: readDurations(c.Name), SSH: func(node string) string { return sshCommand(c, node) }})
 	if err != nil {
 		return err
 	}
-	say := display.Say
-	p.ints.say.Store(&say)
-	_, err = provision.Run(ctx, p.fleet, p.site, p.plan, provision.Options{ID: p.id, Events: display.Event, Lock: p.lock, Stop: p.ints.stop})
+	p.ints.shownBy(display)
+	_, err = provision.Run(ctx, p.fleet, p.site, p.plan, provision.Options{ID: p.id, Events: display.Event, Lock: p.lock, Stop: p.ints.stop, Retry: display.Retries()})
 	display.Close()
+	if err := writeDurations(c.Name, display.Durations()); err != nil {
+		fmt.Fprintf(app.Err, "How long the steps took is not remembered: %v\n", err)
+	}
 	switch {
 	case errors.Is(err, context.Canceled):
 		return &ExitError{Code: exitInterrupted, Err: fmt.Errorf("interrupted; what was begun is finished by running it again: %s", p.retry)}
@@ -280,17 +286,29 @@ func openRunLog(id string) (io.WriteCloser, string, error) {
 }
 
 // interrupts turns the first Ctrl-C into a request to stop after the running
-// steps, and the second into a cancellation.
+// steps, the second into a cancellation, and the third into the end of the
+// process.
 type interrupts struct {
 	stop    chan struct{} // closed by the first
 	signals chan os.Signal
 	done    chan struct{}
 	say     atomic.Pointer[func(string)]
+	leave   atomic.Pointer[func()] // gives the terminal back
+	exit    func(int)
+}
+
+// shownBy leads what is said to a display.
+func (i *interrupts) shownBy(d *tui.Display) {
+	say, leave := d.Say, d.Restore
+	i.say.Store(&say)
+	i.leave.Store(&leave)
 }
 
 func newInterrupts(cancel context.CancelFunc, say func(string)) *interrupts {
-	i := &interrupts{stop: make(chan struct{}), signals: make(chan os.Signal, 2), done: make(chan struct{})}
+	i := &interrupts{stop: make(chan struct{}), signals: make(chan os.Signal, 3), done: make(chan struct{}), exit: os.Exit}
+	nothing := func() {}
 	i.say.Store(&say)
+	i.leave.Store(&nothing)
 	signal.Notify(i.signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		for n := 0; ; n++ {
@@ -299,15 +317,18 @@ func newInterrupts(cancel context.CancelFunc, say func(string)) *interrupts {
 				return
 			case <-i.signals:
 			}
-			if n == 0 {
+			switch n {
+			case 0:
 				(*i.say.Load())("Stopping: the running steps are finished, nothing new is started. Ctrl-C again cancels them.")
 				close(i.stop)
-				continue
+			case 1:
+				(*i.say.Load())("Cancelling: the running steps are broken off, and what they leave is finished by the next run. Ctrl-C again ends nucspark at once.")
+				cancel()
+			default:
+				(*i.leave.Load())()
+				i.exit(exitInterrupted)
+				return
 			}
-			(*i.say.Load())("Cancelling.")
-			signal.Stop(i.signals) // a third one ends the process at once
-			cancel()
-			return
 		}
 	}()
 	return i
@@ -317,7 +338,7 @@ func newInterrupts(cancel context.CancelFunc, say func(string)) *interrupts {
 func (i *interrupts) press() {
 	select {
 	case i.signals <- os.Interrupt:
-	default: // two are under way already
+	default: // three are under way already
 	}
 }
 

@@ -44,9 +44,13 @@ func TestAskRemoval(t *testing.T) {
 
 func TestInterrupts(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	said := make(chan string, 2)
+	said, ended := make(chan string, 2), make(chan int, 1)
 	i := newInterrupts(cancel, func(text string) { said <- text })
 	defer i.release()
+	i.exit = func(code int) { ended <- code }
+	restored := false
+	restore := func() { restored = true }
+	i.leave.Store(&restore)
 
 	i.press()
 	<-i.stop
@@ -58,12 +62,16 @@ func TestInterrupts(t *testing.T) {
 	}
 	i.press()
 	<-ctx.Done()
-	if text := <-said; text != "Cancelling." {
+	if text := <-said; !strings.HasPrefix(text, "Cancelling: the running steps are broken off") {
 		t.Errorf("the second Ctrl-C said %q", text)
 	}
-	i.press() // more than can be taken must not block the screen
 	i.press()
-	i.press()
+	if code := <-ended; code != 130 || !restored {
+		t.Errorf("the third Ctrl-C ended with %d, terminal given back: %v", code, restored)
+	}
+	for range 5 { // more than can be taken must not block the screen
+		i.press()
+	}
 }
 
 func TestCommandsToGoOnWith(t *testing.T) {
