@@ -51,7 +51,8 @@ type liveNode struct {
 
 // systemState is the bean FSNamesystemState.
 type systemState struct {
-	UnderReplicated int64 `json:"UnderReplicatedBlocks"`
+	UnderReplicated int64 `json:"UnderReplicatedBlocks"`       // those without any copy among them
+	Pending         int64 `json:"PendingReconstructionBlocks"` // being copied now
 	Files           int64 `json:"FilesTotal"`
 	Blocks          int64 `json:"BlocksTotal"`
 }
@@ -139,6 +140,15 @@ func checkpointReady(after string) provision.Step {
 	q := set("StatefulSet", checkpoint)
 	return provision.WaitFor{Base: provision.Base{Name: "cluster/hdfs/checkpoint-ready", After: []string{after}}, Key: "the second copy of the metadata is kept",
 		Queries: []provision.Query{q}, Bound: 10 * time.Minute, Hint: seePods,
+		Missing: func(f provision.Facts) string { return provision.RollingOut(q.In(f)) }}
+}
+
+// rolledOut waits until every datanode with these directories has its present
+// configuration and is ready.
+func (l *layout) rolledOut(dirs []string, after string) provision.Step {
+	q := set("DaemonSet", datanode+"-"+disksOf(dirs))
+	return provision.WaitFor{Base: provision.Base{Name: "cluster/hdfs/" + q.Name + "-ready", After: []string{after}}, Key: "the datanodes with " + blanks(dirs) + " are ready",
+		Queries: []provision.Query{q}, Bound: 10*time.Minute + time.Duration(len(l.stores))*replaceBound, Hint: seePods,
 		Missing: func(f provision.Facts) string { return provision.RollingOut(q.In(f)) }}
 }
 
