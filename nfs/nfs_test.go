@@ -87,8 +87,10 @@ func TestExportLists(t *testing.T) {
 	c := site().Cluster
 	golden(t, "exports", exports(c, &c.Nodes[1]))
 	golden(t, "ganesha.conf", ganeshaConfig(c, &c.Nodes[2]))
+	golden(t, "ganesha-export.conf", exportConfig(c, &c.Nodes[2]))
 	c.NFS.Version = "3"
 	golden(t, "ganesha-v3.conf", ganeshaConfig(c, &c.Nodes[2]))
+	golden(t, "ganesha-export-v3.conf", exportConfig(c, &c.Nodes[2]))
 	golden(t, "nucspark.conf", guard(&c.Nodes[1]))
 	c.Nodes[1].NFS.Export = `/srv/50% "all"`
 	if got := string(guard(&c.Nodes[1])); !strings.Contains(got, `RequiresMountsFor="/srv/50%% \"all\""`) ||

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"nucspark.io/nucspark/inventory"
@@ -125,7 +126,7 @@ func (s exported) Apply(ctx context.Context, env *provision.Env, _ []provision.C
 func ganeshaSteps(c *inventory.Cluster, n *inventory.Node, base baseFunc) []provision.Step {
 	name := func(s string) string { return n.Name + "/nfs/" + s }
 	packages := append(slices.Clone(clientPackages), provision.Package{Name: "nfs-ganesha"}, provision.Package{Name: "nfs-ganesha-vfs"})
-	before := []string{name("config"), name("directory")}
+	before := []string{name("config"), name("export"), name("directory")}
 	steps := guardSteps(n, "nfs-ganesha.service", base)
 	if version3(c) {
 		// NFSv3 clients find the server's ports through rpcbind, which must
@@ -136,31 +137,34 @@ func ganeshaSteps(c *inventory.Cluster, n *inventory.Node, base baseFunc) []prov
 	}
 	return append(steps,
 		provision.Packages{Base: base("packages", name("ports"), name("guard")), Packages: packages},
-		provision.File{Base: base("config", name("packages")), Path: provision.GaneshaFile, Content: ganeshaConfig(c, n), Mode: 0o644},
-		provision.Unit{Base: base("server", before...), Unit: "nfs-ganesha.service", Files: []string{provision.GaneshaFile}})
+		provision.File{Base: base("export", name("packages")), Path: ganeshaExport, Content: exportConfig(c, n), Mode: 0o644},
+		provision.File{Base: base("config", name("export")), Path: provision.GaneshaFile, Content: ganeshaConfig(c, n), Mode: 0o644},
+		provision.Unit{Base: base("server", before...), Unit: "nfs-ganesha.service", Files: []string{provision.GaneshaFile}, Reloads: []string{ganeshaExport}})
 }
+
+// ganeshaExport is a file of its own, because ganesha reads exports again while
+// it runs, and nothing else: a node that comes or goes restarts no server.
+const ganeshaExport = "/etc/ganesha/nucspark.conf"
 
 // version3 says that clients speak NFSv3, which needs more open ports.
 func version3(c *inventory.Cluster) bool { return strings.HasPrefix(c.NFS.Version, "3") }
 
-// ganeshaConfig names the nodes as only clients and squashes root. As the
-// kernel's server does, it wants a port that only root of a node can have: who
-// else is on a node could claim to be any user.
-func ganeshaConfig(c *inventory.Cluster, n *inventory.Node) []byte {
-	protocols := "4"
+// protocols are the versions of NFS that are served.
+func protocols(c *inventory.Cluster) string {
 	if version3(c) {
-		protocols = "3, 4"
+		return "3, 4"
 	}
-	var clients []string
-	for _, client := range c.Nodes {
-		clients = append(clients, client.Address.String())
-	}
-	dir := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(n.NFS.Export) + `"`
+	return "4"
+}
+
+// ganeshaConfig is what ganesha reads when it starts. It says what is exported,
+// so that another directory restarts it.
+func ganeshaConfig(c *inventory.Cluster, n *inventory.Node) []byte {
 	return []byte(fmt.Sprintf(`# Written by nucspark from the inventory; changes are overwritten.
 NFS_CORE_PARAM {
-    Protocols = %[1]s;
-    NFS_Port = %[4]d;
-    MNT_Port = %[5]d;
+    Protocols = %s;
+    NFS_Port = %d;
+    MNT_Port = %d;
     Enable_NLM = false;
     Enable_RQUOTA = false;
     Enable_UDP = false;
@@ -169,6 +173,21 @@ NFSV4 {
     Graceless = true;
     RecoveryBackend = fs;
 }
+# Exports %s:
+%%include "%s"
+`, protocols(c), provision.NFSPort, provision.MountdPort, strconv.Quote(n.NFS.Export), ganeshaExport))
+}
+
+// exportConfig names the nodes as only clients and squashes root. As the
+// kernel's server does, it wants a port that only root of a node can have: who
+// else is on a node could claim to be any user.
+func exportConfig(c *inventory.Cluster, n *inventory.Node) []byte {
+	var clients []string
+	for _, client := range c.Nodes {
+		clients = append(clients, client.Address.String())
+	}
+	dir := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(n.NFS.Export) + `"`
+	return []byte(fmt.Sprintf(`# Written by nucspark from the inventory; changes are overwritten.
 EXPORT {
     Export_Id = 1;
     Path = %[2]s;
@@ -186,5 +205,5 @@ EXPORT {
     }
     FSAL { Name = VFS; }
 }
-`, protocols, dir, strings.Join(clients, ", "), provision.NFSPort, provision.MountdPort))
+`, protocols(c), dir, strings.Join(clients, ", ")))
 }

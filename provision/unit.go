@@ -11,8 +11,9 @@ import (
 // the last change of the files it reads. It is restarted for no other reason.
 type Unit struct {
 	Base
-	Unit  string   // "containerd.service"
-	Files []string // configuration that it reads only when it starts
+	Unit    string   // "containerd.service"
+	Files   []string // configuration that it reads only when it starts
+	Reloads []string // configuration that it reads again when it is reloaded
 	// EnabledOnly leaves out that it runs: it starts at boot, and whether it
 	// can now is decided by a later step.
 	EnabledOnly bool
@@ -25,7 +26,16 @@ func (s Unit) Reads() []Query {
 	for _, p := range s.Files {
 		reads = append(reads, FileQuery{Node: s.Node, Path: p})
 	}
+	for _, p := range s.Reloads {
+		reads = append(reads, FileQuery{Node: s.Node, Path: p}, s.reloaded())
+	}
 	return reads
+}
+
+// reloaded is a file that is as old as the last reload. systemd does not keep
+// that time; at a boot the file is gone, and the unit starts anew.
+func (s Unit) reloaded() FileQuery {
+	return FileQuery{Node: s.Node, Path: "/run/nucspark-reloaded-" + s.Unit}
 }
 
 func (s Unit) Diff(f Facts) ([]Change, error) {
@@ -51,6 +61,16 @@ func (s Unit) Diff(f Facts) ([]Change, error) {
 				Old: "running since " + is.Since.UTC().Format(time.RFC3339), New: "running with the changed " + p}}, nil
 		}
 	}
+	for _, p := range s.Reloads {
+		last := is.Since
+		if r := s.reloaded().In(f); r.Exists && r.Modified.After(last) {
+			last = r.Modified
+		}
+		if file := (FileQuery{Node: s.Node, Path: p}).In(f); file.Exists && file.Modified.After(last) {
+			return []Change{{Kind: "unit", Key: s.Unit, Action: Update,
+				Old: "read its configuration " + last.UTC().Format(time.RFC3339), New: "reloaded with the changed " + p}}, nil
+		}
+	}
 	return nil, nil
 }
 
@@ -61,6 +81,13 @@ func (s Unit) Apply(ctx context.Context, env *Env, c []Change) error {
 	if s.EnabledOnly {
 		return env.Node(s.Node).Change(ctx, Entry{Kind: "unit", Key: s.Unit, Before: before, After: "enabled"},
 			"systemctl daemon-reload && systemctl unmask -- "+u+" && systemctl enable -- "+u)
+	}
+	if c[0].Action == Update {
+		// The time is that before the reload: what is written meanwhile may be
+		// read or not.
+		stamp := Quote(s.reloaded().Path)
+		return env.Node(s.Node).Change(ctx, Entry{Kind: "unit", Key: s.Unit, Before: before, After: "active enabled"},
+			"touch -- "+stamp+".new && systemctl reload -- "+u+" && mv -f -- "+stamp+".new "+stamp)
 	}
 	verb := "start"
 	if c[0].Action == Restart {
