@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,8 +34,8 @@ func TestLongAdd(t *testing.T) {
 	part(t, "up with two machines", g.testSmall)
 	part(t, "a third one, while an application runs", g.testAdd)
 	part(t, "what is new lands on it", g.testNew)
-	part(t, "balance, ended", g.testInterrupted)
 	part(t, "balance", g.testBalance)
+	part(t, "a balance that is ended", g.testInterrupted)
 }
 
 // file makes an inventory beside the lab's.
@@ -52,13 +53,13 @@ func (g *growing) testSmall(t *testing.T) {
 		g.on(t, node, "mkdir -p /data/hdfs && mount -t tmpfs -o size=512m none /data/hdfs")
 	}
 	g.ok(t, "up", "--yes", "-f", g.small)
-	local := filepath.Join(g.dir, "old")
-	data := make([]byte, 160<<20)
-	rand.Read(data) // never fails
-	if err := os.WriteFile(local, data, 0o600); err != nil {
-		t.Fatal(err)
+	put := []string{"hdfs", "put", "-f", g.small}
+	data := make([]byte, 16<<20) // more than 10 MiB, or the balancer leaves it
+	for i := range 10 {
+		rand.Read(data) // never fails
+		put = append(put, g.file(t, fmt.Sprint("old-", i), string(data)))
 	}
-	g.ok(t, "hdfs", "put", "-f", g.small, "--block-size", "16Mi", local, "/old")
+	g.ok(t, append(put, "/old/")...)
 	if out := g.run(t, "hdfs", "balance", "-f", g.small); out.code != 1 || !strings.Contains(out.stderr, "nothing to balance between") {
 		t.Errorf("balance with one datanode:\n%s", out)
 	}
@@ -129,48 +130,15 @@ func (g *growing) testNew(t *testing.T) {
 	}
 }
 
-// places are how many blocks of the old file lie on which machine.
-func (g *growing) places(t *testing.T) map[string]int {
-	count := map[string]int{}
-	for _, at := range g.hosts(t, "/old") {
-		count[at]++
-	}
-	return count
-}
-
-func (g *growing) testInterrupted(t *testing.T) {
-	if at := g.places(t); len(at) != 1 || at[g.address(t, "nuc02")] != 10 {
-		t.Fatalf("the old blocks lie at %v", at)
-	}
-	var said bytes.Buffer
-	cmd := exec.Command(g.binary, "hdfs", "balance", "--bandwidth", "64Ki", "--threshold", "1", "-f", g.whole)
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	pods := func() string {
-		return g.ok(t, "kubectl", "-f", g.whole, "--", "-n", "nucspark", "get", "pods", "-l", "app.kubernetes.io/name=hdfs-balance", "-o", "name").stdout
-	}
-	eventually(t, 3*time.Minute, "blocks that begin to move", func() bool {
-		return strings.Contains(g.run(t, "kubectl", "-f", g.whole, "--", "-n", "nucspark", "logs", "hdfs-balance").stdout, "Will move")
-	})
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // its code is looked at
-	if code := cmd.ProcessState.ExitCode(); code != 130 {
-		t.Errorf("exit code %d after Ctrl-C\n%s", code, said.String())
-	}
-	if left := pods(); left != "" {
-		t.Errorf("%s is left over", left)
-	}
-	// A block of 16 MiB takes four minutes with 64 KiB a second.
-	if at := g.places(t); len(at) != 1 {
-		t.Errorf("blocks moved faster than they may: %v", at)
-	}
+// blocks is how many blocks of the old files lie on a machine.
+func (g *growing) blocks(t *testing.T, node string) string {
+	return g.on(t, node, "find /data/hdfs -name 'blk_*' ! -name '*.meta' -size +8M | wc -l")
 }
 
 func (g *growing) testBalance(t *testing.T) {
+	if n, m := g.blocks(t, "nuc02"), g.blocks(t, "nuc03"); n != "10" || m != "0" {
+		t.Fatalf("%s old blocks are on nuc02 and %s on nuc03", n, m)
+	}
 	var r struct {
 		Balanced  bool  `json:"balanced"`
 		Bytes     int64 `json:"moved_bytes"`
@@ -185,25 +153,60 @@ func (g *growing) testBalance(t *testing.T) {
 	if err := json.Unmarshal([]byte(out.stdout), &r); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	at := g.places(t)
-	t.Logf("%d blocks moved; the old ones lie at %v", r.Blocks, at)
-	if n := at[g.address(t, "nuc03")]; !r.Balanced || n == 0 || r.Blocks < int64(n) || r.Bytes < int64(n)*16<<20 || len(r.Datanodes) != 2 {
-		t.Errorf("%d old blocks are on nuc03, and it says %+v\n%s", n, r, out)
+	if n := g.blocks(t, "nuc03"); !r.Balanced || n == "0" || n != fmt.Sprint(r.Blocks) || r.Bytes != r.Blocks*16<<20 || len(r.Datanodes) != 2 {
+		t.Errorf("%s old blocks are on nuc03, and it says %+v\n%s", n, r, out)
 	}
+	t.Logf("%d blocks moved: %+v", r.Blocks, r.Datanodes)
 	if !strings.Contains(out.stderr, "balancing") {
 		t.Errorf("it does not say how far it is:\n%s", out)
 	}
 	g.ok(t, "hdfs", "fsck", "-f", g.whole)
-	back := filepath.Join(g.dir, "back")
-	g.ok(t, "hdfs", "get", "-f", g.whole, "/old", back)
-	was, err := os.ReadFile(filepath.Join(g.dir, "old"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if is, err := os.ReadFile(back); err != nil || !bytes.Equal(is, was) {
-		t.Errorf("the file is not what it was (%v)", err)
+	for i := range 10 {
+		back := filepath.Join(t.TempDir(), "back")
+		g.ok(t, "hdfs", "get", "-f", g.whole, fmt.Sprint("/old/old-", i), back)
+		was, err := os.ReadFile(filepath.Join(g.dir, fmt.Sprint("old-", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is, err := os.ReadFile(back); err != nil || !bytes.Equal(is, was) {
+			t.Errorf("file %d is not what it was (%v)", i, err)
+		}
 	}
 	if out := g.ok(t, "hdfs", "balance", "-f", g.whole); !strings.Contains(out.stdout, "HDFS is balanced: 0 blocks moved") {
 		t.Errorf("a second balance:\n%s", out)
+	}
+}
+
+// testInterrupted: without the files on nuc03 there is something to move again.
+// A block of 16 MiB takes four minutes with 64 KiB a second.
+func (g *growing) testInterrupted(t *testing.T) {
+	for i := range 10 {
+		if name := fmt.Sprint("/old/old-", i); slices.Contains(g.hosts(t, name), g.address(t, "nuc03")) {
+			g.ok(t, "hdfs", "rm", "-f", g.whole, name)
+		}
+	}
+	eventually(t, time.Minute, "the end of the blocks on nuc03", func() bool { return g.blocks(t, "nuc03") == "0" })
+	var said bytes.Buffer
+	cmd := exec.Command(g.binary, "hdfs", "balance", "--bandwidth", "64Ki", "--threshold", "1", "-f", g.whole)
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 3*time.Minute, "blocks that begin to move", func() bool {
+		return strings.Contains(g.run(t, "kubectl", "-f", g.whole, "--", "-n", "nucspark", "logs", "hdfs-balance").stdout, "Will move")
+	})
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // its code is looked at
+	if code := cmd.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("exit code %d after Ctrl-C\n%s", code, said.String())
+	}
+	left := g.ok(t, "kubectl", "-f", g.whole, "--", "-n", "nucspark", "get", "pods", "-l", "app.kubernetes.io/name=hdfs-balance", "-o", "name").stdout
+	if left != "" {
+		t.Errorf("%s is left over", left)
+	}
+	if n := g.blocks(t, "nuc03"); n != "0" {
+		t.Errorf("%s blocks moved faster than they may", n)
 	}
 }

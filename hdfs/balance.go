@@ -139,7 +139,7 @@ const startBound = 5 * time.Minute
 
 // Run balances until the balancer has ended. One that runs already, from
 // another computer or a run that was killed, is followed. When the context is
-// done, the balancer is stopped; what was moved stays where it is.
+// done, the balancer is stopped; blocks that are on their way arrive.
 func (b *Balancing) Run(ctx context.Context) (*Balanced, error) {
 	all, err := b.datanodes(ctx)
 	if err != nil {

@@ -29,8 +29,8 @@ which begins empty, say. It is Hadoop's own balancer, in a pod of the cluster;
 files can be read and written meanwhile, and blocks below 10 MiB stay where they
 are.
 
-Ctrl-C ends it; what was moved stays where it is, and it may be run again. A run
-that lost its terminal goes on, and is followed by the next one. Exit code 1 when
+Ctrl-C ends it; blocks that are on their way arrive, and it may be run again. A
+run that lost its terminal goes on, and is followed by the next one. Exit code 1 when
 nothing more can be moved though the datanodes differ by more than that.`,
 		Example: `  nucspark hdfs balance
   nucspark hdfs balance --bandwidth 200Mi --threshold 2
