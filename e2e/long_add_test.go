@@ -19,7 +19,7 @@ import (
 )
 
 // growing is a lab of three machines of which the file has two at first. Disks
-// of 512 MiB make a difference of some blocks one of many percent.
+// of 1 GiB make a difference of some blocks one of many percent.
 type growing struct {
 	*bench
 	small, whole string // inventories: without nuc03, and with
@@ -52,7 +52,7 @@ func (b *bench) file(t *testing.T, name, text string) string {
 
 func (g *growing) testSmall(t *testing.T) {
 	for _, node := range []string{"nuc02", "nuc03"} {
-		g.on(t, node, "mkdir -p /data/hdfs && mount -t tmpfs -o size=512m none /data/hdfs")
+		g.on(t, node, "mkdir -p /data/hdfs && mount -t tmpfs -o size=1g none /data/hdfs")
 	}
 	g.ok(t, "up", "--yes", "-f", g.small)
 	put := []string{"hdfs", "put", "-f", g.small}
