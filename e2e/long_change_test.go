@@ -162,7 +162,7 @@ func (c *changing) testDirectory(t *testing.T) {
 	delete(before, "nuc03")
 	workers := map[string]string{}
 	for _, n := range []string{"nuc02", "nuc03"} {
-		workers[n] = c.on(t, n, "pgrep -f org.apache.spark.deploy.worker.Worker")
+		workers[n] = c.on(t, n, "pgrep -f '[o]rg.apache.spark.deploy.worker.Worker'")
 	}
 	f := c.edit(t, `dirs = ["/data/hdfs"]`, `dirs = ["/data/hdfs", "/data/more"]`)
 	out := c.ok(t, "up", "--yes", "--progress=json", "-f", f)
@@ -178,7 +178,7 @@ func (c *changing) testDirectory(t *testing.T) {
 	}
 	c.kept(t, before)
 	for n, pid := range workers {
-		if is := c.on(t, n, "pgrep -f org.apache.spark.deploy.worker.Worker"); is != pid {
+		if is := c.on(t, n, "pgrep -f '[o]rg.apache.spark.deploy.worker.Worker'"); is != pid {
 			t.Errorf("%s: the Spark worker had the PID %s and has %s", n, pid, is)
 		}
 		if id := c.on(t, n, "grep -h datanodeUuid /data/more/dn/current/VERSION"); !strings.Contains(was, id) {
@@ -206,7 +206,7 @@ func (c *changing) testImage(t *testing.T) {
 	}
 	spark := func() (all string) {
 		for _, n := range []string{"nuc01", "nuc02", "nuc03"} {
-			all += n + " " + c.on(t, n, "pgrep -f 'org.apache.spark.deploy' | paste -s")
+			all += n + " " + c.on(t, n, "pgrep -f '[o]rg.apache.spark.deploy' | paste -s")
 		}
 		return all
 	}
@@ -233,7 +233,8 @@ func (c *changing) testDrift(t *testing.T) {
 	c.ok(t, "kubectl", "-f", f, "--", "-n", "nucspark", "delete", "service", "datanode")
 	c.ok(t, "kubectl", "-f", f, "--", "-n", "nucspark", "label", "service", "namenode", "app.kubernetes.io/name=mine", "--overwrite")
 	// A later kubectl, as apt-get upgrade would bring it were it not held.
-	c.on(t, "nuc02", `cd /tmp && apt-get -qq download kubectl && dpkg-deb -R kubectl_*.deb k && sed -i 's/^Version: .*/Version: 1.36.99-1.1/' k/DEBIAN/control && dpkg-deb -b k k.deb >/dev/null && dpkg -i k.deb >/dev/null`)
+	c.on(t, "nuc02", `mkdir -p /tmp/k/DEBIAN && printf 'Package: kubectl\nVersion: 1.36.99-1.1\nArchitecture: '"$(dpkg --print-architecture)"'\nMaintainer: x <x@example.com>\nDescription: x\n' > /tmp/k/DEBIAN/control &&
+dpkg-deb -b /tmp/k /tmp/k.deb >/dev/null && dpkg -i /tmp/k.deb >/dev/null`)
 	plan := c.refused(t, 3, nil, "plan", "--exit-code", "-f", f)
 	for _, words := range []string{
 		`/etc/sysctl\.d/nucspark\.conf`, `- net\.ipv4\.ip_forward = 0`, `\+ net\.ipv4\.ip_forward = 1`,

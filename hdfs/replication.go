@@ -101,14 +101,6 @@ func (s replicationStep) Apply(ctx context.Context, env *provision.Env, _ []prov
 	if err := record(append(slices.Clone(from), s.want)...); err != nil {
 		return err
 	}
-	f, err := env.Read(ctx, infoQuery, systemQuery)
-	if err != nil {
-		return err
-	}
-	before, err := stateOf(f)
-	if err != nil {
-		return fmt.Errorf("namenode: %w", err)
-	}
 	client, err := Open(k, env.Site().Cluster)
 	if err != nil {
 		return err
@@ -118,47 +110,62 @@ func (s replicationStep) Apply(ctx context.Context, env *provision.Env, _ []prov
 	changed, err := client.As(provision.HDFSUser).Replicate(ctx, from, s.want, func(looked int64) {
 		if time.Since(shown) > time.Second {
 			shown = time.Now()
-			env.Progress(looked, max(looked, before.system.Files), "files", "files and directories looked at")
+			env.Progress(looked, 0, "files", "files and directories looked at")
 		}
 	})
 	if err != nil {
 		return err
 	}
 	env.Log(fmt.Sprintf("%d files are to have %s", changed, copies(s.want)))
-	if err := s.copied(ctx, env, before.system); err != nil {
-		return err
+	if slices.Min(from) < s.want {
+		if err := s.copied(ctx, env); err != nil {
+			return err
+		}
 	}
 	return record(s.want)
 }
 
+// Bounds of waiting for copies: while some are being made, and while none is,
+// because the blocks that lack one cannot have it (a file that is to have more
+// than there are datanodes). The namenode looks for blocks to copy every 3 s
+// (dfs.namenode.redundancy.interval.seconds), and a datanode copies one of 128
+// MiB within seconds.
+const (
+	copyBound  = 15 * time.Minute
+	quietBound = time.Minute
+)
+
 // copied waits until the namenode has made the copies that were asked for. It
 // goes on by itself where that takes longer than a look.
-func (s replicationStep) copied(ctx context.Context, env *provision.Env, before systemState) error {
+func (s replicationStep) copied(ctx context.Context, env *provision.Env) error {
 	if !s.whole {
 		env.Log("a machine is off: the namenode makes the copies as soon as it can")
 		return nil
 	}
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
-	left, most, moved := int64(-1), int64(0), time.Now()
+	left, pending, most, moved := int64(-1), int64(0), int64(0), time.Now()
 	for {
-		f, err := env.Read(ctx, infoQuery, systemQuery)
+		f, err := env.Read(ctx, systemQuery)
 		if err != nil && !provision.IsTransient(err) {
 			return err
 		}
-		if now, stateErr := stateOf(f); err == nil && stateErr == nil {
-			// What lacked copies before may lack them for ever.
-			is := max(0, now.system.UnderReplicated+now.system.Pending-before.UnderReplicated-before.Pending)
-			if is != left {
-				left, most, moved = is, max(most, is), time.Now()
+		var now systemState
+		if err == nil && bean(systemQuery.In(f), &now) == nil {
+			if is := now.UnderReplicated + now.Pending; is != left || now.Pending != pending {
+				left, pending, most, moved = is, now.Pending, max(most, is), time.Now()
 				env.Progress(most-left, most, "blocks", fmt.Sprintf("%d blocks are to be copied", left))
 			}
 			if left == 0 {
 				return nil
 			}
 		}
-		if time.Since(moved) > copyBound {
-			env.Log(fmt.Sprintf("%d blocks have not got their copies, and none did for %s; the namenode goes on, nucspark hdfs fsck names them", left, copyBound))
+		bound := copyBound
+		if left >= 0 && pending == 0 {
+			bound = quietBound
+		}
+		if time.Since(moved) > bound {
+			env.Log(fmt.Sprintf("%d blocks lack copies, and no more were made for %s; the namenode goes on by itself, nucspark hdfs fsck names them", left, bound))
 			return nil
 		}
 		select {
@@ -168,10 +175,6 @@ func (s replicationStep) copied(ctx context.Context, env *provision.Env, before 
 		}
 	}
 }
-
-// copyBound is how long no block may get a copy. A datanode copies one of 128
-// MiB within seconds.
-const copyBound = 15 * time.Minute
 
 // SetReplication sets how many copies each block of a file is to have. It says
 // whether there is a file of that name.
