@@ -9,7 +9,7 @@ SHELL := /bin/bash
 GO ?= go
 # Any text file to count; by default the package descriptions of this system.
 DATA ?=
-# What make bench measures, with commas: up, noop, words, sort, hdfs, fleet, screen. Everything by default.
+# What make bench measures, with commas: add, up, noop, words, sort, hdfs, fleet, screen. Everything by default.
 LINES ?=
 NUCSPARK := bin/nucspark
 # The binary also runs in the lab's mirror, a container without a C library.
@@ -49,13 +49,13 @@ lab-test: build ## The lab: bare nodes, faults, up, HDFS, Spark, NFS, a second u
 	@NUCSPARK_LAB=1 NUCSPARK=$(CURDIR)/$(NUCSPARK) $(GO) test -count=1 -timeout 75m -p 1 -v ./e2e ./lab
 
 .PHONY: test-long
-test-long: build ## What takes too long for make test: removal of a node, two people at once, Ctrl-C, taking a cluster down; each test has a lab of its own
+test-long: build ## What takes too long for make test: nodes and settings that come and go, two people at once, Ctrl-C, down; each test has a lab of its own
 	@echo "long lab tests: each from bare machines"
 	@NUCSPARK_LONG=1 NUCSPARK=$(CURDIR)/$(NUCSPARK) $(GO) test -count=1 -timeout 3h -v -run '^TestLong' ./e2e
 
 .PHONY: bench
 bench: build bench-tools ## Measure everything into docs/performance.md; LINES=noop,up measures some
-	@echo "measuring in a lab of its own; do nothing else on this machine (everything takes some 40 minutes, most of it up: six times from bare machines)"
+	@echo "measuring in a lab of its own; do nothing else on this machine (everything takes some 70 minutes, most of it up and add: six times each from bare machines)"
 	@$(GO) run ./bench -lines "$(LINES)"
 
 # What the measurements compare with. It is installed when that is allowed, as

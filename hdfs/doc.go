@@ -51,6 +51,15 @@
 // datanode cures no namenode. Services publish pods that are not ready, since
 // datanodes must find a namenode that waits for them.
 //
+// A node that stores blocks gets other directories while its datanode runs: the
+// old pod ends before the new one is made, the next node's ends when that one
+// is back and the file system as well off as before. See [DisksLabel].
+//
+// Files have the replication of the inventory, those too that were written
+// before it changed; one that was given another number keeps it.
+//
+// [Balancing] moves blocks between datanodes by Hadoop's own balancer.
+//
 // [Client] speaks WebHDFS to namenode and datanodes through the SSH connection
 // to the control plane. No JVM is started for it.
 package hdfs

@@ -17,7 +17,8 @@ import (
 // of directories. The patch touches nothing else of the Node.
 type labelStep struct {
 	provision.Base
-	dirs []string
+	layout *layout
+	dirs   []string
 }
 
 func (s labelStep) Reads() []provision.Query { return []provision.Query{nodeQuery(s.Node)} }
@@ -39,7 +40,9 @@ func (s labelStep) Diff(f provision.Facts) ([]provision.Change, error) {
 	if label(node, DisksLabel) == disksOf(s.dirs) && slices.Equal(recorded, s.dirs) {
 		return nil, nil
 	}
-	c.Old = blanks(recorded)
+	if c.Old = blanks(recorded); c.Old != "" {
+		c.Detail = "Its datanode starts anew, when those of the other nodes run."
+	}
 	return []provision.Change{c}, nil
 }
 
@@ -48,12 +51,21 @@ func (s labelStep) Apply(ctx context.Context, env *provision.Env, _ []provision.
 	if err != nil {
 		return err
 	}
-	dirs, err := json.Marshal(s.dirs)
+	if len(recordedDirs(nodeQuery(s.Node).In(env.Facts()))) > 0 {
+		return s.replace(ctx, env, k)
+	}
+	return s.label(ctx, k, disksOf(s.dirs), s.dirs)
+}
+
+// label writes which list of directories the node has, nil for none, and the
+// directories that hold blocks.
+func (s labelStep) label(ctx context.Context, k *kube.Client, list any, recorded []string) error {
+	dirs, err := json.Marshal(recorded)
 	if err != nil {
 		return err
 	}
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"labels":      map[string]string{DisksLabel: disksOf(s.dirs)},
+		"labels":      map[string]any{DisksLabel: list},
 		"annotations": map[string]string{DirsAnnotation: string(dirs)},
 	}})
 	if err != nil {

@@ -166,6 +166,15 @@ func checkpointReady(after string) provision.Step {
 		Missing: func(f provision.Facts) string { return provision.RollingOut(q.In(f)) }}
 }
 
+// rolledOut waits until every datanode with these directories has its present
+// configuration and is ready.
+func (l *layout) rolledOut(dirs []string, after string) provision.Step {
+	q := set("DaemonSet", datanode+"-"+disksOf(dirs))
+	return provision.WaitFor{Base: provision.Base{Name: "cluster/hdfs/" + q.Name + "-ready", After: []string{after}}, Key: "the datanodes with " + blanks(dirs) + " are ready",
+		Queries: []provision.Query{q}, Bound: 10*time.Minute + time.Duration(len(l.stores))*replaceBound, Hint: seePods,
+		Missing: func(f provision.Facts) string { return provision.RollingOut(q.In(f)) }}
+}
+
 // replaceBound is how long one datanode may take to stop and to come back.
 const replaceBound = 3 * time.Minute
 

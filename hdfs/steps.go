@@ -132,23 +132,41 @@ func Steps(site *provision.Site) []provision.Step {
 	var sets []string
 	for _, dirs := range l.diskLists() {
 		name := datanode + "-" + disksOf(dirs)
+		after := []string{"cluster/hdfs/config-datanode", "cluster/hdfs/service-datanode", answersStep}
+		// Each set replaces its pods one by one. So that there is one at a time
+		// in all, a set waits for the one before it.
+		if len(sets) > 0 && len(site.Members) > 0 && site.Whole() {
+			before := l.diskLists()[len(sets)-1]
+			wait := l.rolledOut(before, sets[len(sets)-1])
+			after = append(after, wait.ID())
+			add(wait)
+		}
 		sets = append(sets, "cluster/hdfs/"+name)
-		add(object(name, l.datanodeSet(dirs), "cluster/hdfs/config-datanode", "cluster/hdfs/service-datanode", answersStep))
+		add(object(name, l.datanodeSet(dirs), after...))
 	}
 	var labelled []string
+	one := "" // the last node whose datanode may run already: their directories change one after the other
 	for _, n := range users {
 		if n.HDFS == nil {
 			continue
 		}
-		s := labelStep{Base: provision.Base{Name: n.Name + "/hdfs/label", Node: n.Name, After: []string{recordStep, nodesName, n.Name + "/hdfs/image"}}, dirs: n.HDFS.Dirs}
+		s := labelStep{Base: provision.Base{Name: n.Name + "/hdfs/label", Node: n.Name, After: []string{recordStep, nodesName, n.Name + "/hdfs/image"}}, layout: l, dirs: n.HDFS.Dirs}
 		for _, dir := range n.HDFS.Dirs {
 			s.After = append(s.After, n.Name+"/hdfs/disk"+dir)
+		}
+		if _, member := site.Members[n.Name]; member {
+			s.After = append(s.After, "cluster/hdfs/"+datanode+"-"+disksOf(n.HDFS.Dirs))
+			if one != "" {
+				s.After = append(s.After, one)
+			}
+			one = s.Name
 		}
 		labelled = append(labelled, s.Name)
 		add(s)
 	}
 	add(leavingStep{Base: provision.Base{Name: "cluster/hdfs/leaving", After: []string{provision.NamespaceReady}}, site: site})
 	add(l.datanodesReady(slices.Concat(labelled, sets)))
+	add(replicationStep{Base: provision.Base{Name: "cluster/hdfs/replication", After: []string{datanodesStep, recordStep}}, want: site.Resolved.Replication, whole: site.Whole()})
 	add(directoriesStep{Base: provision.Base{Name: "cluster/hdfs/directories", After: []string{answersStep}}})
 	add(provision.Milestone{Name: provision.HDFSNames, After: []string{"cluster/hdfs/directories"}})
 	service := serviceStep{provision.Base{Name: "cluster/hdfs/in-service", After: []string{datanodesStep, nodesName}}, l}

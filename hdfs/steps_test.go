@@ -1,6 +1,7 @@
 package hdfs
 
 import (
+	"encoding/json"
 	"flag"
 	"net/netip"
 	"os"
@@ -222,6 +223,84 @@ func TestHeap(t *testing.T) {
 	} {
 		if got := heap(tt.limit); got != tt.want {
 			t.Errorf("heap(%s) = %s, want %s", tt.limit, got, tt.want)
+		}
+	}
+}
+
+// Of the nodes that are members, whose datanodes may run, one after the other
+// gets other directories; new ones wait for nobody. Sets of datanodes replace
+// their pods one after the other, too.
+func TestOneAfterTheOther(t *testing.T) {
+	needs := func(members ...string) map[string][]string {
+		site := testSite([]string{"/a"}, []string{"/a"}, []string{"/b"}, []string{"/a"})
+		site.Members = map[string]provision.Member{}
+		for _, m := range members {
+			site.Members[m] = provision.Member{}
+		}
+		m := map[string][]string{}
+		for _, s := range Steps(site) {
+			m[s.ID()] = s.Needs()
+		}
+		return m
+	}
+	a, b := "cluster/hdfs/datanode-"+disksOf([]string{"/a"}), "cluster/hdfs/datanode-"+disksOf([]string{"/b"})
+	first := needs()
+	if slices.Contains(first["nuc03/hdfs/label"], "nuc02/hdfs/label") || slices.Contains(first[b], a+"-ready") {
+		t.Errorf("the first up waits: %v, %v", first["nuc03/hdfs/label"], first[b])
+	}
+	later := needs("nuc01", "nuc02", "nuc03", "nuc04")
+	for step, need := range map[string]string{"nuc03/hdfs/label": "nuc02/hdfs/label", "nuc04/hdfs/label": "nuc03/hdfs/label", b: a + "-ready", a + "-ready": a} {
+		if !slices.Contains(later[step], need) {
+			t.Errorf("%s needs %v and not %s", step, later[step], need)
+		}
+	}
+	if slices.Contains(later["nuc05/hdfs/label"], "nuc04/hdfs/label") {
+		t.Errorf("a new node waits: %v", later["nuc05/hdfs/label"])
+	}
+}
+
+// A datanode that has other directories is back when its new pod is ready and
+// registered, and the file system is as well off as before.
+func TestReplaced(t *testing.T) {
+	site := testSite([]string{"/a", "/b"}, []string{"/a"})
+	s := labelStep{Base: provision.Base{Name: "nuc02/hdfs/label", Node: "nuc02"}, layout: newLayout(site), dirs: []string{"/a", "/b"}}
+	before := wellBeing{system: systemState{UnderReplicated: 3}}
+	for name, tt := range map[string]struct {
+		change func(pod, live, system map[string]any)
+		want   string
+	}{
+		"back":      {func(pod, live, system map[string]any) {}, ""},
+		"not ready": {func(pod, _, _ map[string]any) { pod["status"].(map[string]any)["conditions"] = nil }, "its pod is not ready"},
+		"the old one": {func(pod, _, _ map[string]any) {
+			pod["metadata"].(map[string]any)["labels"] = map[string]any{DisksLabel: "x"}
+		}, "its pod is not ready"},
+		"under its old address":   {func(_, live, _ map[string]any) { live["xferaddr"] = "10.244.1.9:9866" }, "it is not registered with the namenode"},
+		"without a directory":     {func(_, live, _ map[string]any) { live["volfails"] = 1 }, "1 of its directories failed"},
+		"with fewer copies":       {func(_, _, system map[string]any) { system["UnderReplicatedBlocks"] = 4 }, "4 blocks have not all their copies"},
+		"with a block that lacks": {func(_, _, system map[string]any) { system["missing"] = 1 }, "1 blocks are missing"},
+	} {
+		pod := map[string]any{"metadata": map[string]any{"name": "datanode-x", "labels": map[string]any{DisksLabel: disksOf(s.dirs)}}, "spec": map[string]any{"nodeName": "nuc02"},
+			"status": map[string]any{"podIP": "10.244.1.5", "conditions": []any{map[string]any{"type": "Ready", "status": "True"}}}}
+		live := map[string]any{"xferaddr": "10.244.1.5:9866"}
+		system := map[string]any{"UnderReplicatedBlocks": 3, "missing": 0}
+		tt.change(pod, live, system)
+		text, err := json.Marshal(map[string]any{"172.31.77.12:9866": live})
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := func(v map[string]any) provision.PageFact {
+			body, err := json.Marshal(map[string]any{"beans": []any{v}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return provision.PageFact{Status: 200, Body: body}
+		}
+		got := s.missing(provision.NewFacts(map[provision.Query]any{
+			datanodePods: []provision.Object{pod}, systemQuery: answer(system),
+			infoQuery: answer(map[string]any{"LiveNodes": string(text), "NumberOfMissingBlocks": system["missing"]}),
+		}), before)
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}
 }

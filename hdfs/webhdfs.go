@@ -258,7 +258,7 @@ func unwrapURL(err error) error {
 
 var verbs = map[string]string{
 	"CREATE": "writing", "OPEN": "reading", "GETFILESTATUS": "looking at", "LISTSTATUS": "listing", "DELETE": "removing",
-	"MKDIRS": "making", "RENAME": "renaming", "GETSERVERDEFAULTS": "asking for the defaults of", "SETPERMISSION": "changing the mode of", "SETOWNER": "changing the owner of",
+	"MKDIRS": "making", "SETREPLICATION": "changing the number of copies of", "LISTSTATUS_BATCH": "listing", "RENAME": "renaming", "GETSERVERDEFAULTS": "asking for the defaults of", "SETPERMISSION": "changing the mode of", "SETOWNER": "changing the owner of",
 }
 
 func verb(op string) string { return verbs[op] }

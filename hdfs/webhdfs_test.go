@@ -28,8 +28,10 @@ type fakeHDFS struct {
 	down   map[string]bool // datanodes that cannot be reached
 	lose   bool            // the datanode drops a byte and says nothing
 	users  []string
-	stored string // replication and block size that the last put asked for
-	breaks int    // the datanode breaks off after so many bytes
+	stored string         // replication and block size that the last put asked for
+	breaks int            // the datanode breaks off after so many bytes
+	copies map[string]int // of each block, by file
+	vanish string         // a file that is removed as soon as it was listed
 	name   *httptest.Server
 	data   *httptest.Server
 }
@@ -134,6 +136,34 @@ func (f *fakeHDFS) namenode(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		answer(map[string]any{"FileStatuses": map[string]any{"FileStatus": list}})
+	case op == "GET LISTSTATUS_BATCH" && f.dirs[p]:
+		var names []string
+		for name := range f.files {
+			names = append(names, name)
+		}
+		for name := range f.dirs {
+			names = append(names, name)
+		}
+		names = slices.DeleteFunc(names, func(name string) bool {
+			return name == "/" || path.Dir(name) != p || path.Base(name) <= q.Get("startAfter")
+		})
+		slices.Sort(names)
+		list, left := []any{}, max(0, len(names)-3)
+		for _, name := range names[:len(names)-left] {
+			s := status(name)
+			s["pathSuffix"], s["replication"] = path.Base(name), f.copies[name]
+			list = append(list, s)
+			if name == f.vanish {
+				delete(f.files, name)
+			}
+		}
+		answer(map[string]any{"DirectoryListing": map[string]any{"remainingEntries": left,
+			"partialListing": map[string]any{"FileStatuses": map[string]any{"FileStatus": list}}}})
+	case op == "PUT SETREPLICATION":
+		if isFile {
+			f.copies[p], _ = strconv.Atoi(q.Get("replication"))
+		}
+		answer(map[string]bool{"boolean": isFile})
 	case op == "PUT MKDIRS":
 		f.dirs[p] = true
 		answer(map[string]bool{"boolean": true})

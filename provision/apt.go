@@ -75,7 +75,7 @@ func (a *apt) prepare(ctx context.Context, install []string) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	simulate := aptEnvironment + "apt-get -s -q -o APT::Install-Recommends=false --no-remove --allow-change-held-packages -y install -- " + quoteAll(install)
+	simulate := aptEnvironment + "apt-get -s -q -o APT::Install-Recommends=false --no-remove --allow-change-held-packages --allow-downgrades -y install -- " + quoteAll(install)
 	for {
 		res, err := a.quiet(ctx, simulate)
 		if err == nil {

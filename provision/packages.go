@@ -96,12 +96,13 @@ func (s Packages) Apply(ctx context.Context, env *Env, _ []Change) error {
 	}
 	var install, hold, unhold []string
 	var ledger []Entry
-	half := false
+	half, other := false, false
 	for _, p := range s.Packages {
 		is := s.query(p).In(f)
 		half = half || halfInstalled(is.Status)
 		if is.Version == "" || !p.matches(is.Version) {
 			install = append(install, p.spec())
+			other = other || is.Version != ""
 			// Only what is to be changed here is unheld: a hold of the user's
 			// own stops the run.
 			if p.Hold && strings.HasPrefix(is.Status, "h") {
@@ -133,13 +134,14 @@ func (s Packages) Apply(ctx context.Context, env *Env, _ []Change) error {
 		return err
 	}
 	what := "installing " + strings.Join(install, " ")
-	res, err := a.run(ctx, what, installScript(install, hold, unhold, a.timeout()))
+	script := func() string { return installScript(install, hold, unhold, other, a.timeout()) }
+	res, err := a.run(ctx, what, script())
 	if err != nil && gonePackage.MatchString(res.Stdout+res.Stderr) {
 		// A repository replaced the package since its list was fetched.
 		if err := a.update(ctx, true, true); err != nil {
 			return err
 		}
-		_, err = a.run(ctx, what, installScript(install, hold, unhold, a.timeout()))
+		_, err = a.run(ctx, what, script())
 	}
 	if err != nil {
 		return err
@@ -148,15 +150,21 @@ func (s Packages) Apply(ctx context.Context, env *Env, _ []Change) error {
 }
 
 // installScript unholds, installs and holds again, so that a failed install
-// leaves no package unheld. Its exit code is that of apt-get.
-func installScript(install, hold, unhold []string, lockSeconds int) string {
+// leaves no package unheld. Its exit code is that of apt-get. With other, one
+// of the packages is there in another version, which may be a later one:
+// somebody upgraded it.
+func installScript(install, hold, unhold []string, other bool, lockSeconds int) string {
 	var b strings.Builder
 	b.WriteString(aptEnvironment + "code=0\n")
 	if len(unhold) > 0 {
 		fmt.Fprintf(&b, "apt-mark -q unhold -- %s >/dev/null\n", quoteAll(unhold))
 	}
 	if len(install) > 0 {
-		fmt.Fprintf(&b, "%s --no-remove install -- %s || code=$?\n", aptGet(lockSeconds), quoteAll(install))
+		get := aptGet(lockSeconds)
+		if other {
+			get += " --allow-downgrades"
+		}
+		fmt.Fprintf(&b, "%s --no-remove install -- %s || code=$?\n", get, quoteAll(install))
 	}
 	if len(hold) > 0 {
 		// A package that could not be installed is not held: a hold on what is

@@ -56,7 +56,7 @@ func TestPackagesDiff(t *testing.T) {
 }
 
 func TestInstallScript(t *testing.T) {
-	got := installScript([]string{"kubeadm=1.36.3-*", "socat"}, []string{"kubeadm"}, []string{"kubeadm"}, 600)
+	got := installScript([]string{"kubeadm=1.36.3-*", "socat"}, []string{"kubeadm"}, []string{"kubeadm"}, false, 600)
 	const want = `export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 NEEDRESTART_MODE=l APT_LISTCHANGES_FRONTEND=none LC_ALL=C
 code=0
 apt-mark -q unhold -- 'kubeadm' >/dev/null
@@ -73,7 +73,10 @@ exit $code
 	if got != want {
 		t.Errorf("got:\n%s", got)
 	}
-	if got := installScript(nil, []string{"kubelet"}, nil, 1); strings.Contains(got, "apt-get") || !strings.Contains(got, "hold -- \"$@\"") {
+	if got := installScript([]string{"kubeadm=1.36.3-*"}, nil, nil, true, 600); !strings.Contains(got, " --allow-downgrades --no-remove install ") {
+		t.Errorf("a version that somebody upgraded cannot be put back:\n%s", got)
+	}
+	if got := installScript(nil, []string{"kubelet"}, nil, false, 1); strings.Contains(got, "apt-get") || !strings.Contains(got, "hold -- \"$@\"") {
 		t.Errorf("only a hold is missing:\n%s", got)
 	}
 }

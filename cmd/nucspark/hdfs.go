@@ -27,7 +27,7 @@ func newHDFSCommand(app *App) *cobra.Command {
 	h := &hdfsCommand{app: app}
 	cmd := &cobra.Command{
 		Use:   "hdfs",
-		Short: "Put files into HDFS, get them out, list, remove and check them",
+		Short: "Put files into HDFS, get them out, list, remove and check them; balance disks",
 		Long: `Files are streamed through the SSH connection to the control plane; nothing of
 Hadoop needs to be installed here.
 
@@ -41,12 +41,13 @@ Commands act as the user spark, so that jobs can read and change what was put.
 		Example: `  nucspark hdfs put access.log /logs/
   nucspark hdfs ls -l /logs
   nucspark hdfs get /logs/access.log -
-  nucspark hdfs fsck`,
+  nucspark hdfs fsck
+  nucspark hdfs balance`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&h.user, "as", provision.SparkUser, "the user of HDFS to act as")
-	cmd.AddCommand(h.put(), h.get(), h.ls(), h.rm(), h.fsck())
+	cmd.AddCommand(h.put(), h.get(), h.ls(), h.rm(), h.fsck(), h.balance())
 	return cmd
 }
 

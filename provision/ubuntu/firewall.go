@@ -63,7 +63,7 @@ func (b *builder) firewall() {
 		// Changed rules are loaded by the next step in one transaction; a
 		// restart would leave the ports open in between.
 		provision.Unit{Base: b.base("firewall/service", "firewall/rules", "firewall/unit", "packages/system"), Unit: firewallUnit},
-		firewallTable{b.base("firewall/table", "firewall/service"), hash},
+		firewallTable{b.base("firewall/table", "firewall/service"), rules, hash},
 		ufw{b.base("firewall/ufw"), b.site.Cluster},
 		firewalld{b.base("firewall/firewalld"), b.site.Cluster},
 	)
@@ -237,7 +237,8 @@ func ports(list []string) string {
 // firewallTable is a step: the table that is loaded is the one of the file.
 type firewallTable struct {
 	provision.Base
-	hash string
+	rules string // the file
+	hash  string
 }
 
 func (s firewallTable) query() provision.OutputQuery {
@@ -251,10 +252,14 @@ func (s firewallTable) Diff(f provision.Facts) ([]provision.Change, error) {
 	c := provision.Change{Kind: "firewall", Key: "table inet nucspark", Action: provision.Create, New: s.hash}
 	if is.Code == 0 {
 		loaded := loadedHash(is.Output)
-		if loaded == s.hash {
+		has, want := rulesIn(is.Output), rulesIn(s.rules)
+		if loaded == s.hash && has == want {
 			return nil, nil
 		}
 		c.Action, c.Old = provision.Update, loaded
+		if loaded == s.hash {
+			c.Old, c.New = fmt.Sprintf("%d of its rules", has), fmt.Sprintf("%d rules", want)
+		}
 	}
 	return []provision.Change{c}, nil
 }
@@ -271,6 +276,24 @@ func loadedHash(listing string) string {
 	}
 	hash, _, _ := strings.Cut(rest, " ")
 	return hash
+}
+
+// rulesIn counts the rules of a table's base chains, in a file for nft or in
+// its listing: both have one in each line, after that of the chain's type. A
+// flush leaves chains and sets and takes the rules.
+func rulesIn(table string) (rules int) {
+	chain := false
+	for line := range strings.Lines(table) {
+		switch line = strings.TrimSpace(line); {
+		case strings.HasPrefix(line, "type filter hook "):
+			chain = true
+		case line == "}":
+			chain = false
+		case chain:
+			rules++
+		}
+	}
+	return rules
 }
 
 func (s firewallTable) Apply(ctx context.Context, env *provision.Env, c []provision.Change) error {
