@@ -9,7 +9,7 @@ SHELL := /bin/bash
 GO ?= go
 # Any text file to count; by default the package descriptions of this system.
 DATA ?=
-# What make bench measures, with commas: add, up, noop, words, sort, hdfs, fleet, screen. Everything by default.
+# What make bench measures, with commas: up, noop, words, sort, hdfs, fleet, screen. Everything by default.
 LINES ?=
 NUCSPARK := bin/nucspark
 # The binary also runs in the lab's mirror, a container without a C library.
@@ -55,7 +55,7 @@ test-long: build ## What takes too long for make test: nodes and settings that c
 
 .PHONY: bench
 bench: build bench-tools ## Measure everything into docs/performance.md; LINES=noop,up measures some
-	@echo "measuring in a lab of its own; do nothing else on this machine (everything takes some 70 minutes, most of it up and add: six times each from bare machines)"
+	@echo "measuring in a lab of its own; do nothing else on this machine (everything takes some 40 minutes, most of it up: six times from bare machines)"
 	@$(GO) run ./bench -lines "$(LINES)"
 
 # What the measurements compare with. It is installed when that is allowed, as

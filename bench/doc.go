@@ -10,8 +10,6 @@
 //   - up: three bare machines, against up.sh, which makes the same of them by
 //     ssh alone. What it needs lies in cluster/: files and manifests as nucspark
 //     writes them, rendered once and frozen.
-//   - add: one bare machine more, against add.sh, which does for it what up.sh
-//     does (both take their commands from commands.sh), and tells the others.
 //   - noop: up where nothing differs, against playbook.yml by ansible-core.
 //   - words, sort: Spark applications by nucspark submit, against spark-submit
 //     to a master, two workers, a namenode and two datanodes that are plain

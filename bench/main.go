@@ -36,12 +36,12 @@ type bench struct {
 	log      io.Writer
 }
 
-// lines are in the order in which they are measured; the second leaves the
+// lines are in the order in which they are measured; the first leaves the
 // cluster that the others use.
 var lines = []struct {
 	id  string
 	run func(*bench) ([]*Line, error)
-}{{"add", (*bench).add}, {"up", (*bench).up}, {"noop", (*bench).noop}, {"words", (*bench).words}, {"sort", (*bench).sort}, {"hdfs", (*bench).hdfs}, {"fleet", (*bench).fleet}, {"screen", (*bench).screen}}
+}{{"up", (*bench).up}, {"noop", (*bench).noop}, {"words", (*bench).words}, {"sort", (*bench).sort}, {"hdfs", (*bench).hdfs}, {"fleet", (*bench).fleet}, {"screen", (*bench).screen}}
 
 func main() {
 	// The plain processes end with the thread that started them (prctl(2),
@@ -57,7 +57,7 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	b := &bench{ctx: ctx}
-	only := flag.String("lines", "", "what to measure, with commas: add, up, noop, words, sort, hdfs, fleet, screen; everything by default")
+	only := flag.String("lines", "", "what to measure, with commas: up, noop, words, sort, hdfs, fleet, screen; everything by default")
 	doc := flag.String("doc", "docs/performance.md", "the document to write")
 	flag.StringVar(&b.name, "name", "bench", "name of the lab")
 	flag.StringVar(&b.subnet, "subnet", "172.31.75.0/24", "its network")
@@ -66,7 +66,7 @@ func run() error {
 	flag.IntVar(&b.pairs, "pairs", 0, "pairs of each line; 5 by default, 3 where a run takes more than a minute")
 	keep := flag.Bool("keep", false, "leave the lab up")
 	flag.Parse()
-	chosen := strings.Split(cmp.Or(*only, "add,up,noop,words,sort,hdfs,fleet,screen"), ",")
+	chosen := strings.Split(cmp.Or(*only, "up,noop,words,sort,hdfs,fleet,screen"), ",")
 	for _, id := range chosen {
 		if !slices.ContainsFunc(lines, func(l struct {
 			id  string
@@ -154,7 +154,7 @@ var document string
 // write makes the document of what was measured.
 func write(path string, measured map[string]*Line) error {
 	var all []*Line
-	for _, id := range []string{"up", "add", "noop", "words", "sort", "hdfs-write", "hdfs-read", "fleet", "screen"} {
+	for _, id := range []string{"up", "noop", "words", "sort", "hdfs-write", "hdfs-read", "fleet", "screen"} {
 		if l := measured[id]; l != nil {
 			all = append(all, l)
 		}
