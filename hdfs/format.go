@@ -94,6 +94,11 @@ func (s formatted) Diff(f provision.Facts) ([]provision.Change, error) {
 		}
 		return nil, nil
 	}
+	if slices.Contains(current.Entries, "VERSION") {
+		// It came between the questions: the format of a run that was killed
+		// has just ended. Apply asks again, before it does anything.
+		return []provision.Change{{Kind: "HDFS", Key: s.l.hdfs.NamenodeDir, Action: provision.Execute, New: "formatted as " + id, Detail: "An earlier run's format has just ended."}}, nil
+	}
 	if others := slices.DeleteFunc(slices.Clone(dir.Entries), func(e string) bool { return e == "lost+found" || e == workDir }); len(others) > 0 {
 		return nil, fmt.Errorf("%s has no current/VERSION and is not empty (%s); it is neither formatted nor started: %s", where, among(others), recovery)
 	}

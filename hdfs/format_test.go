@@ -48,6 +48,7 @@ func TestFormat(t *testing.T) {
 		"VERSION without an image":              {state{name: []string{"current"}, current: []string{"VERSION", "seen_txid"}, version: version(ours)}, "", "no fsimage"},
 		"image without its sum":                 {state{name: []string{"current"}, current: image[:2], version: version(ours)}, "", "no fsimage"},
 		"current without VERSION":               {state{name: []string{"current"}, current: image[1:]}, "", "not empty (current)"},
+		"formatted between the questions":       {state{name: []string{"current"}, current: image}, provision.Execute, ""},
 		"only a lock":                           {state{name: []string{"in_use.lock"}}, "", "not empty (in_use.lock)"},
 		"somebody's files":                      {state{name: []string{"photos"}}, "", "not empty (photos)"},
 		"lost, recorded":                        {state{record: record}, "", "has had a file system"},

@@ -81,8 +81,8 @@ func (s decommissioned) Diff(f provision.Facts) ([]provision.Change, error) {
 		return nil, s.refuse("it holds blocks in %s, and HDFS is read-only: %s", blanks(dirs), info.Safemode)
 	}
 	if alive && s.leaving.Machine == nil {
-		return nil, s.refuse("it does not answer over SSH, but the namenode heard from its datanode %d s ago. A machine that is off counts as dead after 10.5 minutes: run again then; "+
-			"if it is on, put SSH right", here.LastContact)
+		return nil, s.refuse("it does not answer over SSH, but the namenode heard from its datanode %d s ago. Which blocks are lost with a machine that is off is known after %d minutes: run again then; "+
+			"if it is on, put SSH right", here.LastContact, countedAfter/60)
 	}
 	keeps, free, err := s.remaining(info, f)
 	if err != nil {
@@ -183,9 +183,22 @@ func replicationIn(config provision.Object) int {
 	return 0
 }
 
+// countedAfter is how long a datanode must have been silent until the
+// namenode's counts of missing blocks, and of those with too few copies, are
+// without it, in seconds. It lists it as dead after 2 times
+// dfs.namenode.heartbeat.recheck-interval (5 minutes) and 10 heartbeats of 3 s,
+// but takes its blocks out of the counts only when it next looks through all
+// datanodes, which it does once in such an interval
+// (org.apache.hadoop.hdfs.server.blockmanagement.HeartbeatManager).
+const countedAfter = 3*300 + 10*3 + 30
+
 // diffDead is the diff for a datanode that the namenode does not hear any more:
 // its blocks are those of which there are copies elsewhere.
 func (s decommissioned) diffDead(info namenodeInfo, f provision.Facts, c provision.Change, stay string) ([]provision.Change, error) {
+	if d, known := info.dead[s.label()]; known && d.LastContact < countedAfter {
+		return nil, s.refuse("its datanode is dead since %d minutes, and the namenode has not yet counted which blocks are lost with it: run again in %d minutes",
+			d.LastContact/60, (countedAfter-d.LastContact)/60+1)
+	}
 	if info.MissingBlocks > 0 && !s.leaving.AcceptLoss {
 		_, list, _ := strings.Cut(string(corruptQuery.In(f).Body), "\n")
 		return nil, s.refuse("its datanode is dead, and %d blocks have no copy on any other, of these files:\n    %s\n  bring its disk back into the machine, or lose them: --accept-loss %s",

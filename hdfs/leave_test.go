@@ -45,11 +45,20 @@ func beanPage(v map[string]any) provision.PageFact {
 
 // infoPage is the namenode's page about some datanodes.
 func infoPage(missing int, nodes map[string]liveNode) provision.PageFact {
+	return deadPage(missing, nodes, nil)
+}
+
+// deadPage is the same with some that it does not hear any more.
+func deadPage(missing int, nodes map[string]liveNode, silent map[string]deadNode) provision.PageFact {
 	live, err := json.Marshal(nodes)
 	if err != nil {
 		panic(err)
 	}
-	return beanPage(map[string]any{"ClusterId": clusterID(uid), "LiveNodes": string(live), "NumberOfMissingBlocks": missing})
+	dead, err := json.Marshal(silent)
+	if err != nil {
+		panic(err)
+	}
+	return beanPage(map[string]any{"ClusterId": clusterID(uid), "LiveNodes": string(live), "DeadNodes": string(dead), "NumberOfMissingBlocks": missing})
 }
 
 func serving(address string, used, free int64) liveNode {
@@ -113,11 +122,16 @@ func TestDecommissionDiff(t *testing.T) {
 		"one of those leaves too":     {more: 1, info: infoPage(0, with(n4, func(d *liveNode) { d.State = "Decommission In Progress" })), refused: "only 1 in service"},
 		"too little room":             {more: 1, info: infoPage(0, with(n3, func(d *liveNode) { d.Used = 5301 })), refused: "have 5.2 KiB free: remove files, or add a disk"},
 		"a file wants more copies":    {more: 1, info: infoPage(0, all), files: fsckFiles, refused: "1 files are to have more copies of each block than 2, and only 2 in service would remain (nuc02, nuc04): /a b/three;"},
-		"alive without SSH":           {more: 1, change: off, info: infoPage(0, all), refused: "counts as dead after 10.5 minutes"},
-		"dead, all copied":            {more: 1, change: off, info: infoPage(0, without(n3)), state: map[string]any{"UnderReplicatedBlocks": 0}},
-		"dead, being copied":          {more: 1, change: off, info: infoPage(0, without(n3)), state: map[string]any{"UnderReplicatedBlocks": 4}, want: "4 blocks have not enough copies yet"},
-		"dead, last ones under way":   {more: 1, change: off, info: infoPage(0, without(n3)), state: map[string]any{"PendingReconstructionBlocks": 1}, want: "not enough copies yet"},
-		"dead, the namenode is dumb":  {more: 1, change: off, info: infoPage(0, without(n3)), refused: "how many copies there are"},
+		"alive without SSH":           {more: 1, change: off, info: infoPage(0, all), refused: "is known after 16 minutes"},
+		"dead, not counted yet": {more: 1, change: off, info: deadPage(0, without(n3), map[string]deadNode{n3: {LastContact: 700}}), state: map[string]any{"UnderReplicatedBlocks": 0},
+			refused: "dead since 11 minutes, and the namenode has not yet counted which blocks are lost with it: run again in 5 minutes"},
+		"dead, not counted yet, the loss is accepted": {more: 1, change: func(l *provision.Leaving) { l.Machine, l.AcceptLoss = nil, true },
+			info: deadPage(0, without(n3), map[string]deadNode{n3: {LastContact: 959}}), state: map[string]any{"UnderReplicatedBlocks": 0}, refused: "has not yet counted"},
+		"dead, counted":              {more: 1, change: off, info: deadPage(2, without(n3), map[string]deadNode{n3: {LastContact: 961}}), state: map[string]any{"UnderReplicatedBlocks": 2}, refused: "2 blocks have no copy on any other"},
+		"dead, all copied":           {more: 1, change: off, info: infoPage(0, without(n3)), state: map[string]any{"UnderReplicatedBlocks": 0}},
+		"dead, being copied":         {more: 1, change: off, info: infoPage(0, without(n3)), state: map[string]any{"UnderReplicatedBlocks": 4}, want: "4 blocks have not enough copies yet"},
+		"dead, last ones under way":  {more: 1, change: off, info: infoPage(0, without(n3)), state: map[string]any{"PendingReconstructionBlocks": 1}, want: "not enough copies yet"},
+		"dead, the namenode is dumb": {more: 1, change: off, info: infoPage(0, without(n3)), refused: "how many copies there are"},
 		"dead, blocks are lost": {more: 1, change: off, info: infoPage(2, without(n3)), state: map[string]any{"UnderReplicatedBlocks": 2},
 			corrupt: "The list of corrupt files under path '/' are:\nblk_1\t1\t/data/x\nblk_2\t1\t/data/x\nblk_3\t1\t/data/y\nThe filesystem under path '/' has 3 CORRUPT files\n",
 			refused: "2 blocks have no copy on any other, of these files:\n    /data/x\n    /data/y\n  bring its disk back into the machine, or lose them: --accept-loss nuc03"},

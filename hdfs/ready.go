@@ -36,6 +36,12 @@ type namenodeInfo struct {
 
 	live    map[string]liveNode    // by host name, without the port
 	leaving map[string]leavingNode // the same
+	dead    map[string]deadNode    // the same
+}
+
+// deadNode is one datanode that the namenode does not hear any more.
+type deadNode struct {
+	LastContact int64 `json:"lastContact"` // seconds ago; since 1970 of one that it never heard
 }
 
 // leavingNode is what the namenode, every 30 s, counts of a datanode that is
@@ -97,6 +103,23 @@ func bean(p provision.PageFact, v any) error {
 	return json.Unmarshal(beans.Beans[0], v)
 }
 
+// byHost reads a list of datanodes, a JSON object in a string; "" has none.
+func byHost[T any](text string) (map[string]T, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var nodes map[string]T
+	if err := json.Unmarshal([]byte(text), &nodes); err != nil {
+		return nil, err
+	}
+	hosts := map[string]T{}
+	for name, n := range nodes {
+		host, _, _ := strings.Cut(name, ":")
+		hosts[host] = n
+	}
+	return hosts, nil
+}
+
 func parseInfo(p provision.PageFact) (namenodeInfo, error) {
 	var info namenodeInfo
 	if err := bean(p, &info); err != nil {
@@ -105,26 +128,15 @@ func parseInfo(p provision.PageFact) (namenodeInfo, error) {
 	if info.LiveText == "" {
 		return info, fmt.Errorf("it is starting")
 	}
-	var live map[string]liveNode
-	if err := json.Unmarshal([]byte(info.LiveText), &live); err != nil {
+	var err error
+	if info.live, err = byHost[liveNode](info.LiveText); err != nil {
 		return info, fmt.Errorf("its list of datanodes cannot be read: %w", err)
 	}
-	info.live = map[string]liveNode{}
-	for host, n := range live {
-		host, _, _ = strings.Cut(host, ":")
-		info.live[host] = n
-	}
-	if info.LeavingText == "" {
-		return info, nil
-	}
-	var leaving map[string]leavingNode
-	if err := json.Unmarshal([]byte(info.LeavingText), &leaving); err != nil {
+	if info.leaving, err = byHost[leavingNode](info.LeavingText); err != nil {
 		return info, fmt.Errorf("its list of datanodes that leave cannot be read: %w", err)
 	}
-	info.leaving = map[string]leavingNode{}
-	for host, n := range leaving {
-		host, _, _ = strings.Cut(host, ":")
-		info.leaving[host] = n
+	if info.dead, err = byHost[deadNode](info.DeadText); err != nil {
+		return info, fmt.Errorf("its list of dead datanodes cannot be read: %w", err)
 	}
 	return info, nil
 }
