@@ -220,6 +220,12 @@ func (f *Fleet) survey(ctx context.Context, nodes []inventory.Node, connected fu
 	return machines, failed
 }
 
+// SurveyOne asks a machine that is in no inventory yet what it is. Its error
+// names it.
+func SurveyOne(ctx context.Context, name string, r Remote) (Machine, error) {
+	return survey(ctx, name, r, &inventory.Cluster{})
+}
+
 // survey asks one machine. Its error names the node.
 func survey(ctx context.Context, node string, r Remote, c *inventory.Cluster) (Machine, error) {
 	mark := newMark()
