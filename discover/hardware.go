@@ -41,7 +41,7 @@ cat /sys/class/dmi/id/sys_vendor /sys/class/dmi/id/product_name || tr '\0' '\n' 
 echo MARK:processor
 sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1
 echo MARK:disks
-lsblk -J -b -o NAME,TYPE,SIZE,FSTYPE,MOUNTPOINT,ROTA,TRAN,MODEL,RM
+lsblk -J -b -o NAME,PATH,TYPE,SIZE,FSTYPE,MOUNTPOINT,ROTA,TRAN,MODEL,RM
 echo MARK:filesystems
 findmnt -J -b -l -t TYPES -o TARGET,SOURCE,FSTYPE,SIZE
 echo MARK:directories
@@ -204,18 +204,35 @@ func (m *Machine) parseFilesystems(text string) error {
 		return fmt.Errorf("the answer of findmnt cannot be read: %w", err)
 	}
 	for _, f := range answer.Filesystems {
-		source, _, _ := strings.Cut(f.Source, "[") // what follows is the part that is mounted
-		m.Filesystems = append(m.Filesystems, Filesystem{Mount: f.Target, Source: host.Clean(source), Type: host.Clean(f.FSType), Size: int64(f.Size)})
+		source, _, part := strings.Cut(f.Source, "[") // what follows is the part that is mounted
+		m.Filesystems = append(m.Filesystems, Filesystem{Mount: f.Target, Source: host.Clean(source), Part: part, Type: host.Clean(f.FSType), Size: int64(f.Size)})
 	}
 	slices.SortFunc(m.Filesystems, func(a, b Filesystem) int { return strings.Compare(a.Mount, b.Mount) })
 	return nil
 }
 
 type block struct {
-	Name, Type, FSType, Mountpoint, Tran, Model string
-	Size                                        number
-	Rota, RM                                    truth
-	Children                                    []block
+	Name, Path, Type, FSType, Mountpoint, Tran, Model string
+	Size                                              number
+	Rota, RM                                          truth
+	Children                                          []block
+}
+
+// mount is where a device is mounted. lsblk names any one of several mounts;
+// the whole file system counts more than a part of it, the kubelet's bind
+// mounts for example, and of parts the one nearest to the root.
+func (m *Machine) mount(b block) string {
+	best := ""
+	whole := false
+	for _, f := range m.Filesystems {
+		if f.Source == b.Path && (best == "" || !f.Part && !whole || f.Part == !whole && len(f.Mount) < len(best)) {
+			best, whole = f.Mount, !f.Part
+		}
+	}
+	if best == "" {
+		best = b.Mountpoint
+	}
+	return best
 }
 
 func (m *Machine) parseDisks(text string) error {
@@ -231,7 +248,7 @@ func (m *Machine) parseDisks(text string) error {
 		if b.Type != "disk" || b.Size == 0 || strings.HasPrefix(b.Name, "zram") || strings.HasPrefix(b.Name, "mmcblk") && strings.Contains(b.Name, "boot") {
 			continue
 		}
-		d := Disk{Name: host.Clean(b.Name), Model: tidy(b.Model), Size: int64(b.Size), Content: content(b)}
+		d := Disk{Name: host.Clean(b.Name), Model: tidy(b.Model), Size: int64(b.Size), Content: m.content(b)}
 		switch {
 		case b.Tran == "nvme" || strings.HasPrefix(b.Name, "nvme"):
 			d.Kind = "NVMe"
@@ -251,16 +268,16 @@ func (m *Machine) parseDisks(text string) error {
 
 // content says what is on a disk: where the system is on it, that is all
 // there is to say.
-func content(disk block) string {
+func (m *Machine) content(disk block) string {
 	var mounts, holds []string
 	system := false
 	var walk func(b block)
 	walk = func(b block) {
-		switch {
-		case b.Mountpoint == "/" || b.Mountpoint == "[SWAP]" || b.Mountpoint == "/boot" || b.Mountpoint == "/boot/efi":
+		switch mount := m.mount(b); {
+		case mount == "/" || mount == "[SWAP]" || mount == "/boot" || mount == "/boot/efi":
 			system = true
-		case b.Mountpoint != "":
-			mounts = append(mounts, host.Clean(b.Mountpoint))
+		case mount != "":
+			mounts = append(mounts, host.Clean(mount))
 		case b.FSType != "" && len(b.Children) == 0:
 			holds = append(holds, host.Clean(b.FSType))
 		}
@@ -303,7 +320,10 @@ type Place struct {
 // once. The system's own comes last.
 func (m *Machine) Places() []Place {
 	var places []Place
-	sources := map[string]bool{}
+	sources, wholes := map[string]bool{}, map[string]bool{}
+	for _, f := range m.Filesystems {
+		wholes[f.Source] = wholes[f.Source] || !f.Part
+	}
 	system := Place{Mount: "/", HDFS: path.Join(m.onRoot(systemHDFS), hdfsDir), Export: path.Join(m.onRoot(systemNFS), nfsDir)}
 	for _, f := range m.Filesystems {
 		if f.Mount == "/" {
@@ -311,7 +331,7 @@ func (m *Machine) Places() []Place {
 			continue
 		}
 		p := Place{Mount: f.Mount, HDFS: path.Join(f.Mount, hdfsDir), Export: path.Join(f.Mount, nfsDir), Size: f.Size}
-		if inventory.CheckDataDir(p.HDFS) != nil || slices.Contains(systemMounts, f.Mount) || sources[f.Source] {
+		if inventory.CheckDataDir(p.HDFS) != nil || slices.Contains(systemMounts, f.Mount) || sources[f.Source] || f.Part && wholes[f.Source] {
 			continue
 		}
 		sources[f.Source] = true

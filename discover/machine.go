@@ -42,6 +42,7 @@ type Disk struct {
 type Filesystem struct {
 	Mount  string
 	Source string // the device, without the part of it that is mounted
+	Part   bool   // only a part of the file system: a bind mount, or a subvolume
 	Type   string
 	Size   int64 // bytes
 }

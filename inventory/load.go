@@ -27,7 +27,7 @@ func Load(path string) (*Cluster, error) {
 	src, err := readBounded(path, maxFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("there is no inventory %s: name it with -f, or write one: examples/cluster.hcl is a short one to begin with, docs/inventory.md explains every name", path)
+		return nil, fmt.Errorf("there is no inventory %s: name it with -f, or make one with nucspark init; docs/inventory.md explains every name", path)
 	case err != nil:
 		return nil, fmt.Errorf("read inventory: %w", err)
 	}

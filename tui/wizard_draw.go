@@ -46,10 +46,11 @@ func (m *wizardModel) View() string {
 		m.scroll = max(0, min(m.scroll, len(body)-room))
 		first = m.scroll
 	} else if len(body) > room {
-		first = max(0, min(focus-room/2, len(body)-room))
+		first = max(0, min(focus-room/2, len(body)-max(room, 0)))
 	}
-	body = body[first:min(len(body), first+max(room, 0))]
-	rows := []row{{m.styles.bold, fmt.Sprintf("nucspark init  %d/%d  %s", m.state.Page+1, wizard.Review+1, titles[m.state.Page])}, {}}
+	below := max(0, len(body)-first-room)
+	body = body[first : len(body)-below]
+	rows := []row{{m.styles.bold, fmt.Sprintf("init %d/%d  %s", m.state.Page+1, wizard.Review+1, titles[m.state.Page])}, {m.styles.idle, hidden(first, below)}}
 	rows = append(rows, body...)
 	for len(rows) < m.height-1-len(note) {
 		rows = append(rows, row{})
@@ -65,6 +66,18 @@ func (m *wizardModel) View() string {
 		text = ascii(text)
 	}
 	return text
+}
+
+// hidden says how much of a page does not fit.
+func hidden(above, below int) string {
+	var parts []string
+	if above > 0 {
+		parts = append(parts, fmt.Sprintf("↑ %d more", above))
+	}
+	if below > 0 {
+		parts = append(parts, fmt.Sprintf("↓ %d more", below))
+	}
+	return strings.Join(parts, " · ")
 }
 
 // keys are those of the page, the most needed first.
@@ -308,11 +321,11 @@ func (m *wizardModel) machineRows() (rows []row, focus int) {
 		switch {
 		case !answered || m.width < narrow:
 			line += word
-		case m.width < wide:
-			line += fmt.Sprintf("%-13s %-10s %2d cores %9s", word, ansi.Truncate(machine.Hostname, 10, "…"), machine.CPUs, inventory.Size(machine.Memory).Human())
 		default:
-			line += fmt.Sprintf("%-13s %-10s %2d cores %9s  %-12s %-10s %s", word, ansi.Truncate(machine.Hostname, 10, "…"), machine.CPUs, inventory.Size(machine.Memory).Human(),
-				machine.System(), machine.Link().Describe(), counted(len(machine.Disks), "disk"))
+			line += fmt.Sprintf("%-13s %-10s %8s %9s", word, ansi.Truncate(machine.Hostname, 10, "…"), counted(machine.CPUs, "core"), inventory.Size(machine.Memory).Human())
+			if m.width >= wide {
+				line += fmt.Sprintf("  %-12s %-10s %s", machine.System(), machine.Link().Describe(), counted(len(machine.Disks), "disk"))
+			}
 		}
 		rows = append(rows, row{style, line})
 		if i == m.cursor {

@@ -75,6 +75,9 @@ is done to the machine.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: app.completeNodes,
 		RunE: func(_ *cobra.Command, args []string) error {
+			if _, err := app.Load(); err != nil {
+				return err
+			}
 			src, err := os.ReadFile(app.File)
 			if err != nil {
 				return &ExitError{Code: exitBad, Err: err}
@@ -83,7 +86,7 @@ is done to the machine.`,
 			if err != nil {
 				var diags inventory.Diagnostics
 				if errors.As(err, &diags) {
-					return &ExitError{Code: exitBad, Err: fmt.Errorf("%s would not hold without %s, and stays as it is:\n%w", app.File, args[0], err)}
+					fmt.Fprintf(app.Err, "%s would not hold without %s, and stays as it is:\n", app.File, args[0])
 				}
 				return &ExitError{Code: exitBad, Err: err}
 			}
@@ -144,6 +147,7 @@ func nodeAdd(ctx context.Context, app *App, name string, o nodeAddOptions) error
 	}
 	out, err := inventory.AddNode(app.File, src, n, wizard.About(m)...)
 	if err != nil {
+		fmt.Fprintf(app.Err, "%s would not hold with %s, and stays as it is:\n", app.File, name)
 		return bad(err)
 	}
 	return app.rewrite(src, out, o.yes, fmt.Sprintf("%s is in %s. Go on with: %s", name, app.File, retryCommand(app, "up")))
