@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 	"spark":            {"inventory", "provision", "provision/host", "provision/kube"},
 	"discover":         {"inventory", "provision", "provision/host"},
 	"wizard":           {"inventory", "provision", "discover"},
-	"tui":              {"inventory", "provision", "discover", "wizard"},
+	"tui":              {"inventory", "provision", "provision/host", "discover", "wizard"},
 	"tui/replay":       {"provision", "tui"},
 	"pages":            {},
 	"lab":              {"inventory", "lab/mirror"},

@@ -14,7 +14,7 @@ import (
 )
 
 func TestAskKey(t *testing.T) {
-	s := newServer(t)
+	s := newServer(t, withPassword("unused"))
 	key := s.keys[0].PublicKey()
 	file := filepath.Join(t.TempDir(), "known_hosts")
 	got, err := AskKey(context.Background(), s.addr, file, time.Minute)
