@@ -261,3 +261,26 @@ func TestScanStops(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestLocalRange(t *testing.T) {
+	text, own := LocalRange()
+	if len(own) == 0 {
+		t.Fatal("this computer has no address, not even of the loopback")
+	}
+	if text == "" {
+		t.Skip("this computer is in no private network")
+	}
+	addresses, err := Range(text)
+	if err != nil || len(addresses) > 254 {
+		t.Errorf("%s: %d addresses, %v", text, len(addresses), err)
+	}
+	in := false
+	for _, a := range addresses {
+		for _, o := range own {
+			in = in || a == o
+		}
+	}
+	if !in {
+		t.Errorf("this computer, %v, is not in %s", own, text)
+	}
+}

@@ -90,10 +90,11 @@ func address4(n uint32) netip.Addr {
 }
 
 // LocalRange is the network of this computer where the machines probably are:
-// the first private one of an interface that is up, "" where there is none. The
-// addresses are those of this computer.
+// the private one by which it reaches others, else the first of an interface
+// that is up, "" where there is none. The addresses are those of this computer.
 func LocalRange() (string, []netip.Addr) {
 	found := ""
+	route := routed()
 	var own []netip.Addr
 	interfaces, err := net.Interfaces()
 	if err != nil {
@@ -110,13 +111,24 @@ func LocalRange() (string, []netip.Addr) {
 				continue
 			}
 			own = append(own, p.Addr())
-			if found == "" && i.Flags&net.FlagUp != 0 && p.Addr().IsPrivate() && p.Bits() < 31 {
+			if (found == "" || p.Addr() == route) && i.Flags&net.FlagUp != 0 && p.Addr().IsPrivate() && p.Bits() < 31 {
 				// Of a large network the part that this computer is in.
 				found = netip.PrefixFrom(p.Addr(), max(p.Bits(), 24)).Masked().String()
 			}
 		}
 	}
 	return found, own
+}
+
+// routed is the address of this computer towards the world. Nothing is sent: a
+// UDP socket only asks the kernel for the way. 192.0.2.1 is nobody (RFC 5737).
+func routed() netip.Addr {
+	c, err := net.Dial("udp4", "192.0.2.1:9")
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
 }
 
 // Seen is one address where an SSH server answered.
@@ -160,9 +172,8 @@ func Scan(ctx context.Context, addresses, own []netip.Addr, knownHosts string, s
 	return ctx.Err()
 }
 
-// patience is how long one address is waited for: a machine on the local network
-// answers within milliseconds, but a slow sshd may take a second to show its
-// key.
+// patience is how long one address is waited for; a machine on the local network
+// answers within milliseconds. Its sshd gets longer ([host.AskKey]).
 const patience = 3 * time.Second
 
 // See takes the host key of one machine. Its name is not looked up.

@@ -44,7 +44,7 @@ func RunWizard(ctx context.Context, o WizardOptions) (WizardResult, error) {
 	m := newWizard(ctx, o)
 	m.styles, m.ascii = newStyles(out), !utf8Locale()
 	p := tea.NewProgram(m, tea.WithInput(o.In), tea.WithOutput(out), tea.WithAltScreen(), tea.WithContext(ctx))
-	if _, err := p.Run(); err != nil {
+	if _, err := p.Run(); err != nil && !errors.Is(err, tea.ErrInterrupted) {
 		return WizardResult{}, err
 	}
 	return WizardResult{Written: m.written, Up: m.up}, nil

@@ -100,7 +100,8 @@ func (s *State) Values() []Value {
 	names := s.names(machines)
 	var stores, exports []string // names
 	workers := map[netip.Addr]bool{}
-	exporter := largest(s.storing(machines, control))
+	disks := map[string]int64{} // the largest of each machine, by its name
+	exporter := largest(storing(machines, control))
 	for _, m := range machines {
 		section := m.Address.String()
 		name := add(section, Of(m.Address, "name"), "name", names[m.Address].text, names[m.Address].source)
@@ -113,13 +114,13 @@ func (s *State) Values() []Value {
 			from = FromMachine
 		}
 		text := add(section, Of(m.Address, "role"), "role", string(role), from)
+		place, ok := largestPlace(m)
+		disks[name] = place.Size
 		dirs, export := none, none
-		if storesBy(len(machines), m.Address == control) {
-			if list := HDFSDirs(m); len(list) > 0 {
-				dirs = strings.Join(list, ", ")
-			}
-			if p, ok := largestPlace(m); ok && m.Address == exporter {
-				export = p.Export
+		if ok && storesBy(len(machines), m.Address == control) {
+			dirs = strings.Join(HDFSDirs(m), ", ")
+			if m.Address == exporter {
+				export = place.Export
 			}
 		}
 		dirs = add(section, Of(m.Address, "hdfs"), "hdfs", dirs, Proposed)
@@ -144,13 +145,7 @@ func (s *State) Values() []Value {
 		volume := add("volume", KeyVolume, "name", "shared", Proposed)
 		if volume != none {
 			node := add("volume", KeyVolumeNode, "node", exports[0], Proposed)
-			var room int64
-			for i, m := range machines {
-				if p, ok := largestPlace(m); ok && s.nameAt(all, machines[i].Address) == node {
-					room = p.Size
-				}
-			}
-			add("volume", KeyVolumeSize, "size", volumeSize(room).String(), Proposed)
+			add("volume", KeyVolumeSize, "size", volumeSize(disks[node]).String(), Proposed)
 		}
 	}
 	if len(machines) > 0 {
@@ -171,15 +166,6 @@ func parsed[T any](text string, parse func(string) (T, error)) T {
 		panic(err) // Set lets nothing else in
 	}
 	return v
-}
-
-func (*State) nameAt(values []Value, a netip.Addr) string {
-	for _, v := range values {
-		if v.Key == Of(a, "name") {
-			return v.Text
-		}
-	}
-	return ""
 }
 
 type named struct {
@@ -280,7 +266,8 @@ func room(m discover.Machine) int64 {
 // the control plane of a small cluster too.
 func storesBy(machines int, control bool) bool { return !control || machines <= 2 }
 
-func (s *State) storing(machines []discover.Machine, control netip.Addr) []discover.Machine {
+// storing are the machines that are proposed to store data.
+func storing(machines []discover.Machine, control netip.Addr) []discover.Machine {
 	return slices.DeleteFunc(slices.Clone(machines), func(m discover.Machine) bool {
 		return !storesBy(len(machines), m.Address == control)
 	})

@@ -48,7 +48,6 @@ func golden(t *testing.T, name, got string) {
 type network struct {
 	machines map[netip.Addr]discover.Machine
 	failed   map[netip.Addr]error
-	asked    []As
 }
 
 func newNetwork(t *testing.T, change ...func(map[netip.Addr]discover.Machine)) *network {

@@ -22,21 +22,22 @@ var errSeen = errors.New("the host key was seen")
 
 // AskKey asks a machine for its host key and hangs up before anything is proved
 // to it. What answers but is no SSH server is an error, and so is a key that
-// differs from the one in the known_hosts file, a *HostKeyError.
+// differs from the one in the known_hosts file, a *HostKeyError. timeout is that
+// of TCP, which the kernel answers; sshd, a process, gets five times as long.
 func AskKey(ctx context.Context, address, knownHosts string, timeout time.Duration) (ShownKey, error) {
 	o := Options{Name: address, Address: address, KnownHosts: knownHosts}
 	keys, err := o.hostKeys()
 	if err != nil {
 		return ShownKey{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	var d net.Dialer
+	d := net.Dialer{Timeout: timeout}
 	tcp, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return ShownKey{}, err
 	}
 	defer tcp.Close()
+	ctx, cancel := context.WithTimeout(ctx, 5*timeout)
+	defer cancel()
 	defer context.AfterFunc(ctx, func() { tcp.Close() })()
 	var shown ShownKey
 	_, _, _, err = ssh.NewClientConn(tcp, address, &ssh.ClientConfig{
