@@ -25,6 +25,8 @@ func newNodeCommand(app *App) *cobra.Command {
 		Long: `node edits the inventory in place: one node block is written or taken out, and
 every other byte stays as it is, comments and order too. It changes no machine;
 nucspark up does that afterwards.`,
+		Example: `  nucspark node add nuc04 --address 192.168.1.14
+  nucspark node remove nuc04`,
 	}
 	cmd.AddCommand(newNodeAddCommand(app), newNodeRemoveCommand(app))
 	return cmd
