@@ -140,10 +140,10 @@ type Seen struct {
 	Err     error // why it is of no use: its key has changed, or it speaks something else
 }
 
-// Scan tries port 22 of every address, at most 64 at a time. seen is called for
+// Scan tries port 22 of every address, at most 128 at a time. seen is called for
 // each that answers, one call at a time. The error is that of the context.
 func Scan(ctx context.Context, addresses, own []netip.Addr, knownHosts string, seen func(Seen)) error {
-	const atOnce = 64
+	const atOnce = 128
 	slots := make(chan struct{}, atOnce)
 	var mu sync.Mutex
 	var wg sync.WaitGroup

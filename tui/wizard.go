@@ -139,11 +139,16 @@ func (m *wizardModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		if msg.from == m.work {
 			delete(m.waiting, msg.address)
 			m.state.Answered(msg.address, msg.machine, msg.err)
+			if len(m.waiting) == 0 {
+				m.halt() // that was the last
+				m.note = ""
+				return m, nil
+			}
 			return m, listen(m.work)
 		}
 	case doneMsg:
 		if msg.from == m.work {
-			m.work = nil
+			m.work, m.note = nil, ""
 			if msg.err != nil {
 				m.note = msg.err.Error()
 			}
@@ -350,62 +355,6 @@ func (m *wizardModel) last() int {
 		return 0
 	}
 	return len(m.fields())
-}
-
-// fieldRow is one value that can be changed.
-type fieldRow struct {
-	key, label, section, text string
-	source                    wizard.Source
-	hidden                    bool   // a password
-	about                     string // what it is, where the label does not say it
-}
-
-// Keys of what the state keeps apart from answers: it is never shown.
-const (
-	keyPassphrase   = "passphrase"
-	keySudoPassword = "sudo_password"
-)
-
-// fields are the values of the page.
-func (m *wizardModel) fields() []fieldRow {
-	s := m.state
-	row := func(key, label, about string) fieldRow {
-		return fieldRow{key: key, label: label, text: s.Text(key), source: s.From(key), about: about}
-	}
-	secret := func(key, label, about string, v inventory.Secret) fieldRow {
-		r := fieldRow{key: key, label: label, text: v.Reveal(), about: about, hidden: true, source: wizard.Proposed}
-		if r.text != "" {
-			r.source = wizard.Yours
-		}
-		return r
-	}
-	switch s.Page {
-	case wizard.Range:
-		return []fieldRow{row(wizard.KeyRange, "addresses", `such as "192.168.1.0/24" or "192.168.1.11-13, 192.168.1.20"`)}
-	case wizard.Login:
-		return []fieldRow{
-			row(wizard.KeyUser, "user", "the account on all machines; it must be allowed to use sudo"),
-			row(wizard.KeyPrivateKey, "private key", "a file; empty: the agent, then ~/.ssh/id_ed25519, id_ecdsa, id_rsa"),
-			secret(keyPassphrase, "its passphrase", "only for a key that has one and is not in the agent", s.Passphrase),
-			secret(keySudoPassword, "sudo password", "only where sudo asks for one; it does not go into the file", s.SudoPassword),
-		}
-	case wizard.Values:
-		var rows []fieldRow
-		for _, v := range s.Values() {
-			rows = append(rows, fieldRow{key: v.Key, label: v.Label, section: v.Section, text: v.Text, source: v.Source})
-		}
-		return rows
-	}
-	return nil
-}
-
-// field is that of the row.
-func (m *wizardModel) field() (fieldRow, bool) {
-	rows := m.fields()
-	if m.cursor >= len(rows) {
-		return fieldRow{}, false
-	}
-	return rows[m.cursor], true
 }
 
 // editKey is a key while a field is open.
