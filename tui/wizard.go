@@ -42,7 +42,7 @@ func RunWizard(ctx context.Context, o WizardOptions) (WizardResult, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m := newWizard(ctx, o)
-	m.styles, m.ascii = newStyles(out), !utf8Locale()
+	m.styles, m.ascii = newWizardStyles(out), !utf8Locale()
 	p := tea.NewProgram(m, tea.WithInput(o.In), tea.WithOutput(out), tea.WithAltScreen(), tea.WithContext(ctx))
 	if _, err := p.Run(); err != nil && !errors.Is(err, tea.ErrInterrupted) {
 		return WizardResult{}, err
@@ -68,7 +68,7 @@ type wizardModel struct {
 	exists func() bool
 	write  func([]byte) error
 
-	styles        styles
+	styles        wizardStyles
 	ascii         bool
 	width, height int
 	now           func() time.Time

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 
@@ -17,6 +18,21 @@ import (
 // wizardFrame are the rows of a screen besides its body: title, an empty one,
 // and the keys.
 const wizardFrame = 3
+
+// wizardStyles are the colours of the wizard, of the terminal's own palette.
+type wizardStyles struct{ bad, busy, idle, good, bold lipgloss.Style }
+
+// newWizardStyles makes the styles for a terminal. NO_COLOR is respected.
+func newWizardStyles(w io.Writer) wizardStyles {
+	r := lipgloss.NewRenderer(w)
+	colour := func(c string) lipgloss.Style { return r.NewStyle().Foreground(lipgloss.Color(c)) }
+	return wizardStyles{bad: colour("1").Bold(true), busy: colour("6"), idle: colour("8"), good: colour("2"), bold: r.NewStyle().Bold(true)}
+}
+
+type wizardRow struct {
+	style lipgloss.Style
+	text  string
+}
 
 // titles of the pages.
 var titles = map[wizard.Page]string{
@@ -34,7 +50,7 @@ func (m *wizardModel) View() string {
 	}
 	body, focus := m.body()
 	room := max(m.height-wizardFrame, 0)
-	var note []row
+	var note []wizardRow
 	if m.note != "" {
 		note = m.wrapped(m.styles.bad, "! ", m.note)
 		note = note[:min(len(note), max(1, room/2))]
@@ -50,13 +66,13 @@ func (m *wizardModel) View() string {
 	}
 	below := max(0, len(body)-first-room)
 	body = body[first : len(body)-below]
-	rows := []row{{m.styles.bold, fmt.Sprintf("init %d/%d  %s", m.state.Page+1, wizard.Review+1, titles[m.state.Page])}, {m.styles.idle, hidden(first, below)}}
+	rows := []wizardRow{{m.styles.bold, fmt.Sprintf("init %d/%d  %s", m.state.Page+1, wizard.Review+1, titles[m.state.Page])}, {m.styles.idle, hidden(first, below)}}
 	rows = append(rows, body...)
 	for len(rows) < m.height-1-len(note) {
-		rows = append(rows, row{})
+		rows = append(rows, wizardRow{})
 	}
 	rows = append(rows, note...)
-	rows = append(rows, row{m.styles.idle, m.keys()})
+	rows = append(rows, wizardRow{m.styles.idle, m.keys()})
 	lines := make([]string, 0, len(rows))
 	for _, r := range rows[:min(len(rows), m.height)] {
 		lines = append(lines, r.style.Render(ansi.Truncate(strings.TrimRight(r.text, " "), m.width, "…")))
@@ -102,7 +118,7 @@ func (m *wizardModel) keys() string {
 }
 
 // body is what a page shows, and the row of the cursor in it.
-func (m *wizardModel) body() (rows []row, focus int) {
+func (m *wizardModel) body() (rows []wizardRow, focus int) {
 	switch {
 	case m.question == overwriteQuestion:
 		return m.wrapped(m.styles.bold, "", fmt.Sprintf("%s is there already. Shall it be replaced? What is in it now is lost.", m.state.Path)), 0
@@ -113,13 +129,13 @@ func (m *wizardModel) body() (rows []row, focus int) {
 	switch m.state.Page {
 	case wizard.Range:
 		rows = m.wrapped(lipgloss.Style{}, "", "Machines are looked for by their SSH servers: port 22 of each of these addresses is tried, and nothing else. Nothing is changed before the very end, and then only after you agreed.")
-		rows = append(rows, row{})
+		rows = append(rows, wizardRow{})
 		return m.fieldRows(rows, "Look for machines there")
 	case wizard.Found:
 		return m.foundRows()
 	case wizard.Login:
 		rows = m.wrapped(lipgloss.Style{}, "", "The machines are asked what they are; nothing is changed there.")
-		rows = append(rows, row{})
+		rows = append(rows, wizardRow{})
 		return m.fieldRows(rows, "Ask the machines")
 	case wizard.Machines:
 		return m.machineRows()
@@ -130,24 +146,24 @@ func (m *wizardModel) body() (rows []row, focus int) {
 }
 
 // wrapped is a text in as many rows as it takes, the first with a mark.
-func (m *wizardModel) wrapped(style lipgloss.Style, mark, text string) []row {
-	var rows []row
+func (m *wizardModel) wrapped(style lipgloss.Style, mark, text string) []wizardRow {
+	var rows []wizardRow
 	width := m.width - ansi.StringWidth(mark)
 	for i, line := range strings.Split(ansi.Wrap(host.Clean(text), max(1, width), " "), "\n") {
 		if i > 0 {
 			mark = strings.Repeat(" ", ansi.StringWidth(mark))
 		}
-		rows = append(rows, row{style, mark + line})
+		rows = append(rows, wizardRow{style, mark + line})
 	}
 	return rows
 }
 
 // button is the row that goes on.
-func (m *wizardModel) button(text string) row {
+func (m *wizardModel) button(text string) wizardRow {
 	if m.cursor == m.last() {
-		return row{m.styles.bold, "> [ " + text + " ]"}
+		return wizardRow{m.styles.bold, "> [ " + text + " ]"}
 	}
-	return row{lipgloss.Style{}, "  [ " + text + " ]"}
+	return wizardRow{lipgloss.Style{}, "  [ " + text + " ]"}
 }
 
 // pointer marks the row of the cursor.
@@ -159,7 +175,7 @@ func (m *wizardModel) pointer(i int) (string, lipgloss.Style) {
 }
 
 // fieldRows are the values of a page, below other rows, and a button.
-func (m *wizardModel) fieldRows(rows []row, button string) ([]row, int) {
+func (m *wizardModel) fieldRows(rows []wizardRow, button string) ([]wizardRow, int) {
 	fields := m.fields()
 	labels, section, focus := 0, "", 0
 	for _, f := range fields {
@@ -169,9 +185,9 @@ func (m *wizardModel) fieldRows(rows []row, button string) ([]row, int) {
 		if f.section != section {
 			section = f.section
 			if i > 0 {
-				rows = append(rows, row{})
+				rows = append(rows, wizardRow{})
 			}
-			rows = append(rows, row{m.styles.idle, m.heading(section)})
+			rows = append(rows, wizardRow{m.styles.idle, m.heading(section)})
 		}
 		mark, style := m.pointer(i)
 		line := fmt.Sprintf("%s%-*s  ", mark, labels, f.label)
@@ -180,7 +196,7 @@ func (m *wizardModel) fieldRows(rows []row, button string) ([]row, int) {
 		}
 		switch {
 		case i == m.cursor && m.edit != nil:
-			rows = append(rows, row{style, line + m.edit.draw(m.width-ansi.StringWidth(line))})
+			rows = append(rows, wizardRow{style, line + m.edit.draw(m.width-ansi.StringWidth(line))})
 		default:
 			text := f.text
 			if f.hidden && text != "" {
@@ -193,13 +209,13 @@ func (m *wizardModel) fieldRows(rows []row, button string) ([]row, int) {
 			// The source stands where the value leaves room, and always complete.
 			room := m.width - ansi.StringWidth(line) - len(wizard.Proposed) - 2
 			line += fmt.Sprintf("%-*s", max(0, min(room, 28)), ansi.Truncate(host.Clean(text), max(1, room), "…"))
-			rows = append(rows, row{style, line + "  " + source})
+			rows = append(rows, wizardRow{style, line + "  " + source})
 		}
 		if i == m.cursor && f.about != "" {
 			rows = append(rows, m.wrapped(m.styles.idle, "    ", f.about)...)
 		}
 	}
-	rows = append(rows, row{})
+	rows = append(rows, wizardRow{})
 	if m.cursor == m.last() {
 		focus = len(rows)
 	}
@@ -229,17 +245,17 @@ func (m *wizardModel) spinner() string {
 }
 
 // foundRows are the addresses where an SSH server answered.
-func (m *wizardModel) foundRows() (rows []row, focus int) {
+func (m *wizardModel) foundRows() (rows []wizardRow, focus int) {
 	seen := m.state.Seen()
 	switch {
 	case m.work != nil:
-		rows = append(rows, row{m.styles.busy, fmt.Sprintf("%s trying port 22 of %s; %s", m.spinner(), m.state.Text(wizard.KeyRange), counted(len(seen), "answer"))})
+		rows = append(rows, wizardRow{m.styles.busy, fmt.Sprintf("%s trying port 22 of %s; %s", m.spinner(), m.state.Text(wizard.KeyRange), counted(len(seen), "answer"))})
 	case len(seen) == 0:
 		rows = m.wrapped(m.styles.bad, "", fmt.Sprintf("No SSH server answers in %s. Are the machines on, and is openssh-server installed? Go back for another range, or press r to try again.", m.state.Text(wizard.KeyRange)))
 	default:
 		rows = m.wrapped(lipgloss.Style{}, "", "Choose those of the cluster. By going on you trust their keys: compare each with what ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub says on the machine.")
 	}
-	rows = append(rows, row{})
+	rows = append(rows, wizardRow{})
 	names := 0
 	for _, s := range seen {
 		names = max(names, ansi.StringWidth(s.Name))
@@ -264,13 +280,13 @@ func (m *wizardModel) foundRows() (rows []row, focus int) {
 		} else {
 			line += " " + s.Name
 		}
-		rows = append(rows, row{style, line})
+		rows = append(rows, wizardRow{style, line})
 		// A fingerprint that is cut off cannot be compared.
 		if i == m.cursor && ansi.StringWidth(line) > m.width || m.width < narrow && i == m.cursor {
 			rows = append(rows, m.wrapped(m.styles.idle, "      ", text)...)
 		}
 	}
-	rows = append(rows, row{})
+	rows = append(rows, wizardRow{})
 	if m.cursor == m.last() {
 		focus = len(rows)
 	}
@@ -290,13 +306,13 @@ func (m *wizardModel) used() int {
 
 // machineRows are the machines with what they are; what the one of the cursor
 // is, and what is wrong with it, stands below the table.
-func (m *wizardModel) machineRows() (rows []row, focus int) {
+func (m *wizardModel) machineRows() (rows []wizardRow, focus int) {
 	machines := map[netip.Addr]discover.Machine{}
 	for _, machine := range m.state.Asked() {
 		machines[machine.Address] = machine
 	}
 	verdicts := m.state.Verdicts()
-	var details []row
+	var details []wizardRow
 	for i, a := range m.addresses() {
 		mark, style := m.pointer(i)
 		if i == m.cursor {
@@ -327,7 +343,7 @@ func (m *wizardModel) machineRows() (rows []row, focus int) {
 				line += fmt.Sprintf("  %-12s %-10s %s", machine.System(), machine.Link().Describe(), counted(len(machine.Disks), "disk"))
 			}
 		}
-		rows = append(rows, row{style, line})
+		rows = append(rows, wizardRow{style, line})
 		if i == m.cursor {
 			details = m.details(machine, answered, m.state.Failed(a), v)
 		} else if m.cursor == m.last() && (len(v.Problems) > 0 || m.state.Failed(a) != nil) {
@@ -335,16 +351,16 @@ func (m *wizardModel) machineRows() (rows []row, focus int) {
 			details = append(details, m.details(machine, false, m.state.Failed(a), discover.Verdict{Problems: v.Problems})...)
 		}
 	}
-	rows = append(rows, row{})
+	rows = append(rows, wizardRow{})
 	if m.cursor == m.last() {
 		focus = len(rows)
 	}
-	rows = append(rows, m.button(fmt.Sprintf("Go on with %s", counted(m.used(), "machine"))), row{})
+	rows = append(rows, m.button(fmt.Sprintf("Go on with %s", counted(m.used(), "machine"))), wizardRow{})
 	return append(rows, details...), focus
 }
 
 // details of one machine.
-func (m *wizardModel) details(machine discover.Machine, answered bool, failed error, v discover.Verdict) (rows []row) {
+func (m *wizardModel) details(machine discover.Machine, answered bool, failed error, v discover.Verdict) (rows []wizardRow) {
 	if failed != nil {
 		return m.wrapped(m.styles.bad, "✗ ", failed.Error())
 	}
@@ -382,7 +398,7 @@ func (m *wizardModel) details(machine discover.Machine, answered bool, failed er
 }
 
 // fileRows are the file, below what is wrong with it.
-func (m *wizardModel) fileRows() (rows []row) {
+func (m *wizardModel) fileRows() (rows []wizardRow) {
 	for _, text := range m.state.Refused() {
 		rows = append(rows, m.wrapped(m.styles.bad, "✗ ", "nucspark up would refuse: "+text)...)
 	}
@@ -396,10 +412,10 @@ func (m *wizardModel) fileRows() (rows []row) {
 		}
 	}
 	if len(rows) > 0 {
-		rows = append(rows, row{})
+		rows = append(rows, wizardRow{})
 	}
 	for line := range strings.Lines(string(m.state.File())) {
-		rows = append(rows, row{text: strings.TrimRight(line, "\n")})
+		rows = append(rows, wizardRow{text: strings.TrimRight(line, "\n")})
 	}
 	return rows
 }

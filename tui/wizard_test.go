@@ -86,7 +86,7 @@ func sit(t *testing.T, f wizard.Finder) *sitting {
 		}
 		return s.fails
 	}})
-	s.m.styles, s.m.width, s.m.height = newStyles(io.Discard), 100, 80
+	s.m.styles, s.m.width, s.m.height = newWizardStyles(io.Discard), 100, 80
 	s.m.now = func() time.Time { return time.Unix(0, 0) }
 	return s
 }
