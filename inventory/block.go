@@ -16,12 +16,13 @@ import (
 
 // decoder carries one Parse.
 type decoder struct {
-	src   []byte
-	dir   string // folder of the file, absolute
-	file  *hcl.File
-	ctx   *hcl.EvalContext
-	c     *Cluster
-	diags Diagnostics
+	src    []byte
+	dir    string                           // folder of the file, absolute
+	lookup func(name string) (string, bool) // in the environment
+	file   *hcl.File
+	ctx    *hcl.EvalContext
+	c      *Cluster
+	diags  Diagnostics
 
 	partial bool // a block was unreadable: do not conclude from what is missing
 	places  places

@@ -80,6 +80,18 @@ func ExecutorRoom(limit Size) Size {
 	return min(free/11*10, free-384*MiB)
 }
 
+// DefaultExecutor is the executor of a worker with these limits where the
+// inventory says nothing: one fills a worker and leaves a fifth for what is
+// beside its heap.
+func DefaultExecutor(limit Amount) Executor {
+	heap := min(limit.Memory/5*4, ExecutorRoom(limit.Memory)) / (128 * MiB) * (128 * MiB)
+	return Executor{Cores: max(1, int(limit.CPU/1000)), Memory: max(heap, minHeap)}
+}
+
+// LeastWorker is the smallest memory limit of a worker that has room for an
+// executor, in whole 128 MiB.
+const LeastWorker = (WorkerSelf + minHeap + 384*MiB + 128*MiB - 1) / (128 * MiB) * (128 * MiB)
+
 // minHeap is the smallest heap with which Spark starts: 1.5 times the 300 MiB
 // that its memory manager reserves (UnifiedMemoryManager).
 const minHeap = 450 * MiB

@@ -342,10 +342,7 @@ func (d *decoder) spark(root *block) {
 	// For a machine with four cores and 16 GiB: what the system, Kubernetes and
 	// a datanode leave.
 	d.places.worker = d.resources(worker, &s.Worker, Resources{Limits: Amount{3000, 10 * GiB}})
-	// One executor fills a worker and leaves a fifth for what is beside its heap.
-	limit := s.Worker.Limits
-	heap := min(limit.Memory/5*4, ExecutorRoom(limit.Memory)) / (128 * MiB) * (128 * MiB)
-	s.Executor = Executor{Cores: max(1, int(limit.CPU/1000)), Memory: max(heap, minHeap)}
+	s.Executor = DefaultExecutor(s.Worker.Limits)
 	d.places.executor = d.executor(executor, &s.Executor)
 	s.Driver = Executor{Cores: 1, Memory: 1 * GiB}
 	d.executor(driver, &s.Driver)

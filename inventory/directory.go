@@ -29,6 +29,13 @@ const (
 	defaultCheckpointDir = "/var/lib/nucspark/checkpoint"
 )
 
+// CheckDataDir says why an inventory may not name a directory for data, nil if
+// it may.
+func CheckDataDir(dir string) error {
+	_, err := dataDir(dir)
+	return err
+}
+
 // dataDir accepts an absolute, clean directory that may hold data.
 func dataDir(dir string) (string, error) {
 	if !path.IsAbs(dir) {

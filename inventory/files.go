@@ -9,9 +9,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// localPath makes a path on this machine absolute: "~" is the home directory,
-// and what is relative lies beside the inventory.
-func (d *decoder) localPath(s string) (string, error) {
+// LocalPath makes a path on this machine absolute, as one in an inventory is
+// read: "~" is the home directory, and what is relative lies in dir.
+func LocalPath(dir, s string) (string, error) {
 	if s == "~" || strings.HasPrefix(s, "~/") {
 		home, err := os.UserHomeDir()
 		if err != nil {
@@ -23,10 +23,13 @@ func (d *decoder) localPath(s string) (string, error) {
 		return "", bad("Only ~/ is known, your own home directory.", "%q is in the home directory of another user", s)
 	}
 	if !filepath.IsAbs(s) {
-		s = filepath.Join(d.dir, s)
+		s = filepath.Join(dir, s)
 	}
 	return filepath.Clean(s), nil
 }
+
+// localPath is LocalPath beside the inventory.
+func (d *decoder) localPath(s string) (string, error) { return LocalPath(d.dir, s) }
 
 // maxKey bounds key files; a keyring of a distribution is some 60 KiB.
 const maxKey = 1 << 20

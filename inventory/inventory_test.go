@@ -130,7 +130,7 @@ func TestExamples(t *testing.T) {
 
 func TestLoadOfWhatCannotBeRead(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "cluster.hcl")
-	if _, err := Load(missing); err == nil || !strings.Contains(err.Error(), "examples/cluster.hcl") {
+	if _, err := Load(missing); err == nil || !strings.Contains(err.Error(), "nucspark init") {
 		t.Errorf("a missing file: %v", err)
 	}
 	if _, err := Load(t.TempDir()); err == nil {

@@ -27,7 +27,7 @@ func Load(path string) (*Cluster, error) {
 	src, err := readBounded(path, maxFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("there is no inventory %s: name it with -f, or write one: examples/cluster.hcl is a short one to begin with, docs/inventory.md explains every name", path)
+		return nil, fmt.Errorf("there is no inventory %s: name it with -f, or make one with nucspark init; docs/inventory.md explains every name", path)
 	case err != nil:
 		return nil, fmt.Errorf("read inventory: %w", err)
 	}
@@ -60,11 +60,16 @@ func depth(src []byte) (greatest int, at hcl.Pos) {
 // Parse checks an inventory that is already read. Relative paths in it are
 // relative to the folder of path.
 func Parse(path string, src []byte) (*Cluster, error) {
+	return ParseWith(path, src, os.LookupEnv)
+}
+
+// ParseWith is Parse with another environment.
+func ParseWith(path string, src []byte, lookup func(string) (string, bool)) (*Cluster, error) {
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
 		return nil, fmt.Errorf("find the folder of %s: %w", path, err)
 	}
-	d := &decoder{src: src, dir: dir, c: &Cluster{File: path}}
+	d := &decoder{src: src, dir: dir, lookup: lookup, c: &Cluster{File: path}}
 	if d.parse(path) {
 		d.decode()
 		d.check()
@@ -118,7 +123,7 @@ func readBounded(path string, limit int64) ([]byte, error) {
 func (d *decoder) variables(blocks hcl.Blocks) {
 	values := map[string]cty.Value{}
 	seen := map[string]place{}
-	d.ctx = &hcl.EvalContext{Functions: map[string]function.Function{"env": envFunction}}
+	d.ctx = &hcl.EvalContext{Functions: map[string]function.Function{"env": envFunction(d.lookup)}}
 	for _, hb := range blocks {
 		if hb.Type != "variable" {
 			continue
@@ -160,18 +165,20 @@ const secretMark = "sensitive"
 var envParams = []function.Parameter{{Name: "name", Type: cty.String}}
 
 // envFunction gives the value of an environment variable.
-var envFunction = function.New(&function.Spec{
-	Params: envParams,
-	Type:   function.StaticReturnType(cty.String),
-	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-		name := args[0].AsString()
-		value, ok := os.LookupEnv(name)
-		if !ok {
-			return cty.NilVal, bad("Set it before nucspark is started.", "environment variable %q is not set", name)
-		}
-		return cty.StringVal(value), nil
-	},
-})
+func envFunction(lookup func(string) (string, bool)) function.Function {
+	return function.New(&function.Spec{
+		Params: envParams,
+		Type:   function.StaticReturnType(cty.String),
+		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+			name := args[0].AsString()
+			value, ok := lookup(name)
+			if !ok {
+				return cty.NilVal, bad("Set it before nucspark is started.", "environment variable %q is not set", name)
+			}
+			return cty.StringVal(value), nil
+		},
+	})
+}
 
 // envElsewhere explains where env may be used.
 var envElsewhere = function.New(&function.Spec{

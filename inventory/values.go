@@ -214,6 +214,13 @@ func dnsLabel(s string) (string, error) {
 	return s, nil
 }
 
+// CheckName says why a text cannot be the name of a cluster, a node or a volume,
+// nil if it can.
+func CheckName(s string) error {
+	_, err := dnsLabel(s)
+	return err
+}
+
 // label checks one label of a node.
 func label(key string, a arg) (string, bool) {
 	if len(validation.IsQualifiedName(key)) > 0 {

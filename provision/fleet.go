@@ -235,6 +235,12 @@ func (f *Fleet) surveyEach(ctx context.Context, nodes []inventory.Node, connecte
 	return machines, failed
 }
 
+// SurveyOne asks a machine that is in no inventory yet what it is. Its error
+// names it.
+func SurveyOne(ctx context.Context, name string, r Remote) (Machine, error) {
+	return survey(ctx, name, r, &inventory.Cluster{})
+}
+
 // survey asks one machine. Its error names the node.
 func survey(ctx context.Context, node string, r Remote, c *inventory.Cluster) (Machine, error) {
 	mark := newMark()

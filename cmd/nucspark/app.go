@@ -55,10 +55,7 @@ func (a *App) Connect(_ context.Context, c *inventory.Cluster) (*provision.Fleet
 	if err != nil {
 		return nil, err
 	}
-	dial := a.dial
-	if dial == nil {
-		dial = func(ctx context.Context, o host.Options) (provision.Remote, error) { return host.Dial(ctx, o) }
-	}
+	dial := a.dialer()
 	keys := new(host.Keys)
 	return provision.NewFleet(c, func(ctx context.Context, n *inventory.Node) (provision.Remote, error) {
 		return dial(ctx, host.Options{
@@ -77,6 +74,14 @@ func knownHosts(c *inventory.Cluster) (string, error) {
 	}
 	dir, err := stateDir()
 	return filepath.Join(dir, "known_hosts"), err
+}
+
+// dialer opens connections.
+func (a *App) dialer() func(context.Context, host.Options) (provision.Remote, error) {
+	if a.dial != nil {
+		return a.dial
+	}
+	return func(ctx context.Context, o host.Options) (provision.Remote, error) { return host.Dial(ctx, o) }
 }
 
 // stateDir is where nucspark keeps what belongs to this user: pinned host

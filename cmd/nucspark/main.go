@@ -55,7 +55,7 @@ Results go to standard output, progress and questions to standard error.
 Exit codes: 0 done, 1 failed, 2 bad usage or inventory, or refused before any
 change, 3 changes are pending (plan --exit-code), 4 another run holds the lock,
 130 interrupted.`,
-		Example: `  nucspark validate
+		Example: `  nucspark init
   nucspark plan
   nucspark up
   nucspark hdfs put data.csv /data/
@@ -75,6 +75,7 @@ change, 3 changes are pending (plan --exit-code), 4 another run holds the lock,
 	flags.StringVarP(&app.File, "file", "f", "cluster.hcl", "the inventory")
 	flags.BoolVar(&app.AcceptNewHostKeys, "accept-new-host-keys", false, "trust the keys of machines that are seen for the first time")
 	root.AddCommand(
+		newInitCommand(app), newNodeCommand(app),
 		newValidateCommand(&app.File), newFmtCommand(&app.File),
 		newPlanCommand(app), newUpCommand(app), newDownCommand(app), newStatusCommand(app),
 		newSubmitCommand(app), newHDFSCommand(app), newOpenCommand(app),

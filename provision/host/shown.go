@@ -1,0 +1,67 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// ShownKey is the host key that a machine shows.
+type ShownKey struct {
+	Authorized  string // "ssh-ed25519 AAAA…", as host_key has it
+	Fingerprint string // "SHA256:…"
+	Known       bool   // it is the one in the known_hosts file
+}
+
+// errSeen ends a handshake once the key was shown.
+var errSeen = errors.New("the host key was seen")
+
+// AskKey asks a machine for its host key and hangs up before anything is proved
+// to it. What answers but is no SSH server is an error, and so is a key that
+// differs from the one in the known_hosts file, a *HostKeyError. timeout is that
+// of TCP, which the kernel answers; sshd, a process, gets five times as long.
+func AskKey(ctx context.Context, address, knownHosts string, timeout time.Duration) (ShownKey, error) {
+	o := Options{Name: address, Address: address, KnownHosts: knownHosts}
+	keys, err := o.hostKeys()
+	if err != nil {
+		return ShownKey{}, err
+	}
+	d := net.Dialer{Timeout: timeout}
+	tcp, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return ShownKey{}, err
+	}
+	defer tcp.Close()
+	ctx, cancel := context.WithTimeout(ctx, 5*timeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { tcp.Close() })()
+	var shown ShownKey
+	_, _, _, err = ssh.NewClientConn(tcp, address, &ssh.ClientConfig{
+		User: "nobody", // is not sent before the key was judged
+		HostKeyCallback: func(a string, r net.Addr, k ssh.PublicKey) error {
+			if err := keys.callback(a, r, k); err != nil && keys.unknown == nil {
+				return err
+			}
+			shown = ShownKey{Authorized: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k))), Fingerprint: ssh.FingerprintSHA256(k), Known: keys.verified}
+			return errSeen
+		},
+		HostKeyAlgorithms: keys.algorithms,
+		ClientVersion:     "SSH-2.0-nucspark",
+	})
+	var mismatch *ssh.AlgorithmNegotiationError
+	switch {
+	case shown.Authorized != "":
+		return shown, nil
+	case keys.changed != nil:
+		return ShownKey{}, keys.changed
+	case errors.As(err, &mismatch) && mismatch.What == "host key" && keys.want != nil:
+		return ShownKey{}, keys.want
+	case ctx.Err() != nil:
+		return ShownKey{}, context.Cause(ctx)
+	}
+	return ShownKey{}, err
+}
