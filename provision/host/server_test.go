@@ -245,8 +245,9 @@ func (s *server) serve(c net.Conn) {
 				return
 			}
 			go func() {
-				defer open.Add(-1)
 				s.session(ch, reqs)
+				open.Add(-1) // before the client may open the next one
+				ch.Close()
 			}()
 		case "direct-tcpip":
 			go s.forward(n)
@@ -257,7 +258,6 @@ func (s *server) serve(c net.Conn) {
 }
 
 func (s *server) session(ch ssh.Channel, reqs <-chan *ssh.Request) {
-	defer ch.Close()
 	for r := range reqs {
 		var m struct{ Text string }
 		switch {
