@@ -421,7 +421,7 @@ func (b *bench) testDrift(t *testing.T) {
 // testLock: a second run stops at once and says who holds the machines.
 func (b *bench) testLock(t *testing.T) {
 	f := b.inventory()
-	holder := `{"user":"somebody","host":"elsewhere","pid":1,"since":"2026-01-01T00:00:00Z"}`
+	holder := `{"run":"20260101T000000Z","user":"somebody","host":"elsewhere","pid":1,"since":"2026-01-01T00:00:00Z"}`
 	b.on(t, "nuc02", "rm -f /etc/sysctl.d/nucspark.conf; printf '%s\\n' '"+holder+"' > /var/lib/nucspark/lock.holder; (flock 9; touch /run/lock-taken; exec sleep 300) 9>/var/lib/nucspark/lock >/dev/null 2>&1 & while [ ! -e /run/lock-taken ]; do :; done")
 	b.refused(t, 4, []string{"nuc02", "somebody", "elsewhere"}, "up", "--yes", "-f", f)
 	b.on(t, "nuc02", "pkill -x -f 'sleep 300'")
