@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"net"
@@ -16,32 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision"
 	"nucspark.io/nucspark/provision/host"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got); go test ./discover -update rewrites it:\n%s", name, diff)
-	}
-}
 
 // recorded answers the two questions of Ask as testdata/NAME.survey and
 // NAME.hardware have it.
@@ -125,7 +103,7 @@ func TestAsk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "machines.json", string(b)+"\n")
+	golden.Check(t, "machines.json", string(b)+"\n")
 }
 
 func TestJudge(t *testing.T) {
@@ -151,7 +129,7 @@ func TestJudge(t *testing.T) {
 			fmt.Fprintln(&b, "  aside")
 		}
 	}
-	golden(t, "verdicts.golden", b.String())
+	golden.Check(t, "verdicts.golden", b.String())
 }
 
 func TestPlacesOfOurs(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/inventory"
 )
 
@@ -188,7 +189,7 @@ func TestBalancePod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "balance.json", string(text)+"\n")
+	golden.Check(t, "balance.json", string(text)+"\n")
 }
 
 func TestHadoopBytes(t *testing.T) {

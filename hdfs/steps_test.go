@@ -2,9 +2,7 @@ package hdfs
 
 import (
 	"encoding/json"
-	"flag"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,31 +11,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("%s differs (go test -update writes it anew):\n%s", file, d)
-	}
-}
 
 const uid = "6f0c7f0e-2a55-4e0d-9b39-1d5b1c1d0a01"
 
@@ -88,7 +65,7 @@ func TestObjects(t *testing.T) {
 		b.WriteString("---\n# " + o.Name + "\n")
 		b.Write(y)
 	}
-	golden(t, "objects.yaml", b.String())
+	golden.Check(t, "objects.yaml", b.String())
 }
 
 func TestConfiguration(t *testing.T) {
@@ -96,7 +73,7 @@ func TestConfiguration(t *testing.T) {
 		"namenode": namenodeFiles(2), "datanode": datanodeFiles(0), "datanode-reserve": datanodeFiles(20 * inventory.GiB), "checkpoint": checkpointFiles(),
 	} {
 		for _, file := range []string{"core-site.xml", "hdfs-site.xml"} {
-			golden(t, filepath.Join(name, file), files[file])
+			golden.Check(t, filepath.Join(name, file), files[file])
 		}
 	}
 }

@@ -2,34 +2,15 @@ package inventory
 
 import (
 	"encoding/json"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"nucspark.io/nucspark/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-// golden compares got with a file, or rewrites the file under -update.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got); -update rewrites it:\n%s", file, diff)
-	}
-}
 
 // environment sets what the test files refer to.
 func environment(t *testing.T) {
@@ -75,7 +56,7 @@ func TestValid(t *testing.T) {
 			if strings.Contains(string(got), "hunter2") {
 				t.Error("a secret is shown")
 			}
-			golden(t, file+".golden", here(t, string(got))+"\n")
+			golden.Check(t, strings.TrimPrefix(file, "testdata/")+".golden", here(t, string(got))+"\n")
 		})
 	}
 }
@@ -97,7 +78,7 @@ func TestInvalid(t *testing.T) {
 					t.Errorf("a diagnostic without a place: %#v", d)
 				}
 			}
-			golden(t, file+".golden", here(t, err.Error()))
+			golden.Check(t, strings.TrimPrefix(file, "testdata/")+".golden", here(t, err.Error()))
 		})
 	}
 }

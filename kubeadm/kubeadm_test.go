@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/base64"
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -15,29 +14,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision"
 	"nucspark.io/nucspark/provision/host"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-func golden(t *testing.T, file string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", file)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s differs (-want +got), go test ./kubeadm -update writes it anew:\n%s", file, diff)
-	}
-}
 
 // three is a control plane and two workers that store data.
 func three() *provision.Site {
@@ -101,7 +82,7 @@ func TestConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, tt.file, got)
+			golden.Check(t, tt.file, got)
 		})
 	}
 }
@@ -120,8 +101,8 @@ func TestInitScript(t *testing.T) {
 			t.Errorf("etcd %q: reset is %t in\n%s", etcd, reset, script)
 		}
 	}
-	golden(t, "init.sh", []byte(initScript("/var/lib/etcd")))
-	golden(t, "join.sh", []byte(joinScript(joinFiles+"bootstrap-token-abcdef.yaml")))
+	golden.Check(t, "init.sh", []byte(initScript("/var/lib/etcd")))
+	golden.Check(t, "join.sh", []byte(joinScript(joinFiles+"bootstrap-token-abcdef.yaml")))
 }
 
 // A kubeadm that outlived the run that began it is waited for.
@@ -373,8 +354,8 @@ func TestRecord(t *testing.T) {
 	site.Cluster.Spark.Properties = map[string]string{"spark.ssl.keyPassword": "hunter2", "spark.ui.port": "4040"}
 	site.Cluster.Patches = map[string]inventory.Patch{"containerd": {Config: map[string]any{"a": map[string]any{"token": "hunter2"}}}}
 	data := record(site).Data
-	golden(t, "members.json", []byte(data[provision.RecordMembers]))
-	golden(t, "inventory.json", []byte(data[provision.RecordManifest]))
+	golden.Check(t, "members.json", []byte(data[provision.RecordMembers]))
+	golden.Check(t, "inventory.json", []byte(data[provision.RecordManifest]))
 	for _, never := range []string{"hunter2", "somebody"} {
 		if strings.Contains(data[provision.RecordManifest], never) {
 			t.Errorf("the record holds %q", never)
@@ -407,7 +388,7 @@ func TestSteps(t *testing.T) {
 			t.Errorf("no step is the milestone %s", name)
 		}
 	}
-	golden(t, "steps.txt", []byte(strings.Join(lines, "\n")+"\n"))
+	golden.Check(t, "steps.txt", []byte(strings.Join(lines, "\n")+"\n"))
 	var objects []map[string]any
 	for _, s := range steps {
 		if o, ok := s.(provision.KubeObject); ok && !strings.HasSuffix(s.ID(), "/record") {
@@ -418,5 +399,5 @@ func TestSteps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "objects.yaml", y)
+	golden.Check(t, "objects.yaml", y)
 }

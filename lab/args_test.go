@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"nucspark.io/nucspark/golden"
 )
 
 func TestContainers(t *testing.T) {
@@ -17,12 +19,12 @@ func TestContainers(t *testing.T) {
 		{"node-bare-kernel.txt", createArgs(o, nodes[1], "image:1", hostFacts{CgroupV1: true})},
 		{"node-modules.txt", createArgs(o, nodes[0], "image:1", hostFacts{SysResource: true, Modules: "/lib/modules"})},
 	} {
-		golden(t, c.golden, strings.Join(c.args, "\n")+"\n")
+		golden.Check(t, c.golden, strings.Join(c.args, "\n")+"\n")
 	}
 	args := mirrorArgs(o, "/cache/server/nucspark-1", "/cache/mirror")
 	i := slices.Index(args, "--user")
 	args[i+1] = "UID:GID" // whoever runs the test
-	golden(t, "mirror.txt", strings.Join(args, "\n")+"\n")
+	golden.Check(t, "mirror.txt", strings.Join(args, "\n")+"\n")
 }
 
 func TestOptions(t *testing.T) {

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"crypto/ed25519"
-	"flag"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -12,27 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
 
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/inventory"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got), go test ./lab -update writes it anew:\n%s", file, diff)
-	}
-}
 
 // testKey is the same key at every run.
 func testKey(t *testing.T, seed byte) keyPair {
@@ -84,7 +65,7 @@ func TestInventory(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, c.golden, strings.ReplaceAll(string(body), dir, "/state"))
+			golden.Check(t, c.golden, strings.ReplaceAll(string(body), dir, "/state"))
 			cluster, err := inventory.Parse("lab.hcl", body)
 			if err != nil {
 				t.Fatalf("the inventory does not read back: %v", err)

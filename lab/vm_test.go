@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/inventory"
 )
 
@@ -24,7 +25,7 @@ func testVMs(t *testing.T) *vms {
 func TestVMArgs(t *testing.T) {
 	v := testVMs(t)
 	m := machine{"nuc02", v.o.address(12), testKey(t, 'b')}
-	golden(t, "vm-tcg.txt", strings.ReplaceAll(strings.Join(v.args(m), "\n"), v.o.State, "/state")+"\n")
+	golden.Check(t, "vm-tcg.txt", strings.ReplaceAll(strings.Join(v.args(m), "\n"), v.o.State, "/state")+"\n")
 	v.accel = "kvm"
 	if args := strings.Join(v.args(m), " "); !strings.Contains(args, "-accel kvm -cpu host") || strings.Contains(args, "tcg") {
 		t.Errorf("with KVM: %s", args)
@@ -46,7 +47,7 @@ func TestVMInventory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "vm.hcl", strings.ReplaceAll(string(body), dir, "/state"))
+	golden.Check(t, "vm.hcl", strings.ReplaceAll(string(body), dir, "/state"))
 	c, err := inventory.Parse("lab.hcl", body)
 	if err != nil {
 		t.Fatal(err)

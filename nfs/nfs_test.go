@@ -2,39 +2,17 @@ package nfs
 
 import (
 	"encoding/json"
-	"flag"
 	"io/fs"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s differs (-want +got); -update rewrites it:\n%s", file, diff)
-	}
-}
 
 // site is a cluster of three: nuc02 exports by the kernel, nuc03 has none.
 func site() *provision.Site {
@@ -61,7 +39,7 @@ func ids(steps []provision.Step) []string {
 }
 
 func TestSteps(t *testing.T) {
-	golden(t, "steps.txt", []byte(strings.Join(ids(Steps(site())), "\n")+"\n"))
+	golden.Check(t, "steps.txt", []byte(strings.Join(ids(Steps(site())), "\n")+"\n"))
 
 	s := site()
 	s.Cluster.NFS.Version = "3"
@@ -85,13 +63,13 @@ func TestSteps(t *testing.T) {
 
 func TestExportLists(t *testing.T) {
 	c := site().Cluster
-	golden(t, "exports", exports(c, &c.Nodes[1]))
-	golden(t, "ganesha.conf", ganeshaConfig(c, &c.Nodes[2]))
-	golden(t, "ganesha-export.conf", exportConfig(c, &c.Nodes[2]))
+	golden.Check(t, "exports", exports(c, &c.Nodes[1]))
+	golden.Check(t, "ganesha.conf", ganeshaConfig(c, &c.Nodes[2]))
+	golden.Check(t, "ganesha-export.conf", exportConfig(c, &c.Nodes[2]))
 	c.NFS.Version = "3"
-	golden(t, "ganesha-v3.conf", ganeshaConfig(c, &c.Nodes[2]))
-	golden(t, "ganesha-export-v3.conf", exportConfig(c, &c.Nodes[2]))
-	golden(t, "nucspark.conf", guard(&c.Nodes[1]))
+	golden.Check(t, "ganesha-v3.conf", ganeshaConfig(c, &c.Nodes[2]))
+	golden.Check(t, "ganesha-export-v3.conf", exportConfig(c, &c.Nodes[2]))
+	golden.Check(t, "nucspark.conf", guard(&c.Nodes[1]))
 	c.Nodes[1].NFS.Export = `/srv/50% "all"`
 	if got := string(guard(&c.Nodes[1])); !strings.Contains(got, `RequiresMountsFor="/srv/50%% \"all\""`) ||
 		!strings.Contains(got, `ConditionPathExists=/srv/50%% "all"/.nucspark-disk`) {
@@ -109,7 +87,7 @@ func TestObjects(t *testing.T) {
 		}
 		out = append(append(out, "---\n"...), b...)
 	}
-	golden(t, "objects.yaml", out)
+	golden.Check(t, "objects.yaml", out)
 }
 
 func TestExported(t *testing.T) {

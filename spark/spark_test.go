@@ -2,10 +2,8 @@ package spark
 
 import (
 	"encoding/json"
-	"flag"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,11 +11,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // site is the example inventory with these nodes answering.
 func site(t *testing.T, change func(*inventory.Cluster), nodes ...string) *provision.Site {
@@ -52,23 +49,6 @@ func objects(s *provision.Site) map[string]provision.Object {
 	return found
 }
 
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got; -update writes it):\n%s", path, diff)
-	}
-}
-
 func TestObjects(t *testing.T) {
 	found := objects(all(t, nil))
 	key := found["cluster/spark/secret"]["data"].(map[string]any)["secret"].(string)
@@ -87,7 +67,7 @@ func TestObjects(t *testing.T) {
 		}
 		b.WriteString("# " + name + "\n---\n" + string(text))
 	}
-	golden(t, "objects.yaml", []byte(b.String()))
+	golden.Check(t, "objects.yaml", []byte(b.String()))
 }
 
 // A cluster without HDFS has neither event log nor history server.

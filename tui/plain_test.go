@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/provision"
 )
 
@@ -30,7 +31,7 @@ func show(t *testing.T, mode Mode, events []provision.Event, next ...string) (st
 func TestPlain(t *testing.T) {
 	for _, run := range []string{"clean", "failed"} {
 		out, errs, log := show(t, Auto, recorded(t, run), "nucspark status")
-		golden(t, "plain-"+run+".golden", errs)
+		golden.Check(t, "plain-"+run+".golden", errs)
 		if out != "" {
 			t.Errorf("progress on standard output: %q", out)
 		}

@@ -3,7 +3,6 @@ package tui
 import (
 	"bufio"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -13,12 +12,10 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
-	"github.com/google/go-cmp/cmp"
 
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/provision"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // recorded reads the events of a run that really happened, in a lab: clean.jsonl
 // is an up of three bare machines that went through; in failed.jsonl, of two, a
@@ -56,24 +53,6 @@ func modelAt(events []provision.Event, d time.Duration, width, height int) *mode
 	return m
 }
 
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got); go test ./tui -update rewrites it:\n%s", name, diff)
-	}
-}
-
 var sizes = []struct{ width, height int }{{40, 12}, {80, 24}, {100, 80}, {200, 80}}
 
 func TestScreens(t *testing.T) {
@@ -93,7 +72,7 @@ func TestScreens(t *testing.T) {
 					fmt.Fprintf(&all, "== %s, %d×%d\n%s\n", clock(at), size.width, size.height, unpadded(text))
 				}
 			}
-			golden(t, "screens-"+run+".golden", all.String())
+			golden.Check(t, "screens-"+run+".golden", all.String())
 		})
 	}
 }

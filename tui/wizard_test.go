@@ -18,6 +18,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"nucspark.io/nucspark/discover"
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/wizard"
 )
@@ -189,7 +190,7 @@ func TestWizardScreens(t *testing.T) {
 	shot("it is there already")
 	s.press("y")
 	shot("written")
-	golden(t, "wizard.golden", all.String())
+	golden.Check(t, "wizard.golden", all.String())
 }
 
 // TestWizardSameFile: with nothing but Enter the file is that of an empty

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -19,29 +18,10 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"nucspark.io/nucspark/discover"
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s differs (-want +got); go test ./wizard -update rewrites it:\n%s", name, diff)
-	}
-}
 
 // network is a Finder of the machines that discover's tests recorded, with
 // what a test changes.
@@ -244,7 +224,7 @@ machine "192.168.1.13" {
 				fmt.Fprintf(&b, "refused: %s\n", r)
 			}
 			fmt.Fprintf(&b, "\n%s", s.File())
-			golden(t, c.name+".golden", b.String())
+			golden.Check(t, c.name+".golden", b.String())
 			if formatted, err := inventory.Format("cluster.hcl", s.File()); err != nil || string(formatted) != string(s.File()) {
 				t.Errorf("fmt would change it (%v)", err)
 			}

@@ -1,17 +1,14 @@
 package mirror
 
 import (
-	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"nucspark.io/nucspark/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // TestDebs makes the packages from programs of a few bytes and lets dpkg-deb
 // read them: the control data, the list of files and the scripts.
@@ -53,19 +50,7 @@ func TestDebs(t *testing.T) {
 				}
 			}
 			text := strings.ReplaceAll(got.String(), "Architecture: "+debArch(), "Architecture: ARCH")
-			golden := filepath.Join("testdata", p.Name+".golden")
-			if *update {
-				if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), text); diff != "" {
-				t.Error(diff)
-			}
+			golden.Check(t, p.Name+".golden", text)
 		})
 	}
 }

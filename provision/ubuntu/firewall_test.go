@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/provision"
 )
 
@@ -17,7 +18,7 @@ func TestFirewall(t *testing.T) {
 	hashes := map[string]bool{}
 	for i, n := range []string{"nuc01", "nuc02"} {
 		rules, hash := ruleset(site.Cluster, &site.Cluster.Nodes[i])
-		golden(t, "firewall-"+n+".nft", []byte(rules))
+		golden.Check(t, "firewall-"+n+".nft", []byte(rules))
 		hashes[hash] = true
 		checkRules(t, rules)
 	}

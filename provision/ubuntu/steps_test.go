@@ -1,21 +1,17 @@
 package ubuntu
 
 import (
-	"bytes"
-	"flag"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // testSite is a control plane, two workers and one that does not answer.
 func testSite() *provision.Site {
@@ -56,23 +52,6 @@ func find[S any](t *testing.T, steps []provision.Step, id string) S {
 	}
 	t.Fatalf("there is no step %s", id)
 	panic("unreachable")
-}
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs; it is now:\n%s", file, got)
-	}
 }
 
 func TestStepsFormAPlan(t *testing.T) {
@@ -189,7 +168,7 @@ func TestPauseTagIsOfEveryMinor(t *testing.T) {
 
 func TestContainerdConfig(t *testing.T) {
 	site := testSite()
-	golden(t, "containerd-v2.toml", find[provision.File](t, Steps(site), "nuc01/containerd/config").Content)
+	golden.Check(t, "containerd-v2.toml", find[provision.File](t, Steps(site), "nuc01/containerd/config").Content)
 
 	m := site.Machines["nuc01"]
 	m.CgroupV2 = false
@@ -203,8 +182,8 @@ func TestContainerdConfig(t *testing.T) {
 		}},
 	}}
 	steps := Steps(site)
-	golden(t, "containerd-v1-patched.toml", find[provision.File](t, steps, "nuc01/containerd/config").Content)
-	golden(t, "hosts.toml", find[provision.File](t, steps, "nuc01/containerd/mirror").Content)
+	golden.Check(t, "containerd-v1-patched.toml", find[provision.File](t, steps, "nuc01/containerd/config").Content)
+	golden.Check(t, "hosts.toml", find[provision.File](t, steps, "nuc01/containerd/mirror").Content)
 }
 
 // dump is what containerd 2.3.6 prints of the first golden file, shortened to
@@ -259,7 +238,7 @@ func TestRegistryCredentials(t *testing.T) {
 	if !f.Sensitive || f.Mode != 0o600 {
 		t.Errorf("it is readable by others or shown: %o, sensitive %t", f.Mode, f.Sensitive)
 	}
-	golden(t, "config.json", f.Content)
+	golden.Check(t, "config.json", f.Content)
 }
 
 func TestWithdrawnLeavesForeignFiles(t *testing.T) {
@@ -322,12 +301,12 @@ func TestSwapOff(t *testing.T) {
 	if changes, _ := s.Diff(provision.NewFacts(map[provision.Query]any{s.query(): provision.SwapFact{}})); len(changes) != 0 {
 		t.Errorf("a node without swap: %v", changes)
 	}
-	golden(t, "swapoff.sh", []byte(swapScript(is)))
+	golden.Check(t, "swapoff.sh", []byte(swapScript(is)))
 }
 
 func TestHostsBlock(t *testing.T) {
 	block := hostsBlock(testSite())
-	golden(t, "hosts", []byte(block))
+	golden.Check(t, "hosts", []byte(block))
 	const head, tail = "127.0.0.1 localhost\n127.0.1.1\tnuc01\n", "# mine\n10.0.0.1 printer\n"
 	old := hostsBegin + "\n192.168.1.99 nuc01\n" + hostsEnd + "\n"
 	for _, c := range []struct{ name, old, want string }{
@@ -388,8 +367,8 @@ func TestEditDiff(t *testing.T) {
 }
 
 func TestSysctl(t *testing.T) {
-	golden(t, "sysctl.conf", sysctlFile(false))
-	golden(t, "sysctl-least.conf", sysctlFile(true))
+	golden.Check(t, "sysctl.conf", sysctlFile(false))
+	golden.Check(t, "sysctl-least.conf", sysctlFile(true))
 	steps := Steps(testSite())
 	for _, c := range []struct {
 		key     string
@@ -415,11 +394,11 @@ func TestSysctl(t *testing.T) {
 
 func TestSourceList(t *testing.T) {
 	site := testSite()
-	golden(t, "nucspark.list", find[provision.File](t, Steps(site), "nuc01/apt/source").Content)
+	golden.Check(t, "nucspark.list", find[provision.File](t, Steps(site), "nuc01/apt/source").Content)
 	site.Cluster.Mirror.Apt = "http://192.168.1.2/"
 	site.Cluster.Mirror.Keys = []string{"testdata/absent.asc"}
 	steps := Steps(site)
-	golden(t, "nucspark-mirror.list", find[provision.File](t, steps, "nuc01/apt/source").Content)
+	golden.Check(t, "nucspark-mirror.list", find[provision.File](t, steps, "nuc01/apt/source").Content)
 	if _, err := find[broken](t, steps, "nuc01/apt/key").Diff(provision.Facts{}); err == nil || !strings.Contains(err.Error(), "testdata/absent.asc") {
 		t.Errorf("a key that is not there: %v", err)
 	}
