@@ -33,22 +33,12 @@ func TestLongAdd(t *testing.T) {
 	g := &growing{bench: longLab(t, "3")}
 	one := strings.Replace(g.text(t), "replication = 2", "replication = 1", 1)
 	g.whole = g.file(t, "whole.hcl", one)
-	g.small = g.file(t, "small.hcl", regexp.MustCompile(`(?ms)^node "nuc03" \{.*?^\}\n`).ReplaceAllString(one, ""))
+	g.small = g.file(t, "small.hcl", block("node", "nuc03").ReplaceAllString(one, ""))
 	part(t, "up with two machines", g.testSmall)
 	part(t, "a third one, while an application runs", g.testAdd)
 	part(t, "what is new lands on it", g.testNew)
 	part(t, "balance", g.testBalance)
 	part(t, "a balance that is ended", g.testInterrupted)
-}
-
-// file makes an inventory beside the lab's.
-func (b *bench) file(t *testing.T, name, text string) string {
-	t.Helper()
-	path := filepath.Join(b.dir, name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 func (g *growing) testSmall(t *testing.T) {

@@ -198,14 +198,9 @@ func (i *interruption) attempt(t *testing.T, intents <-chan provision.Entry) boo
 func TestLongInterrupt(t *testing.T) {
 	b := longLab(t, "3")
 	i := &interrupted{bench: b, all: []string{"nuc01", "nuc02", "nuc03"}, before: map[string]string{}}
-	i.fewer = filepath.Join(b.dir, "fewer.hcl")
-	i.more = filepath.Join(b.dir, "more.hcl")
 	one := regexp.MustCompile(`replication\s*=\s*\d+`).ReplaceAllString(b.text(t), "replication = 1") // with fewer, one machine keeps blocks
-	for path, text := range map[string]string{i.more: one, i.fewer: block("node", "nuc03").ReplaceAllString(one, "")} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	i.more = b.file(t, "more.hcl", one)
+	i.fewer = b.file(t, "fewer.hcl", block("node", "nuc03").ReplaceAllString(one, ""))
 	for _, n := range i.all {
 		i.before[n] = b.on(t, n, traces)
 	}
@@ -232,11 +227,6 @@ type interrupted struct {
 	before map[string]string // what traces found, by node
 	kept   []byte            // a file in HDFS
 	id     string            // of the file system
-}
-
-// block matches a labelled block of the lab's inventory.
-func block(kind, label string) *regexp.Regexp {
-	return regexp.MustCompile(`(?ms)^` + kind + ` "` + label + `" \{.*?^\}\n`)
 }
 
 // check looks for what must be there once the operation is done, and for what

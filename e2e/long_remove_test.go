@@ -24,11 +24,6 @@ type removal struct {
 	blocks      string // of HDFS on nuc03, with their checksums
 }
 
-// nodeBlock matches a node's block in the lab's inventory.
-func nodeBlock(node string) *regexp.Regexp {
-	return regexp.MustCompile(`(?ms)^node "` + node + `" \{.*?^\}\n`)
-}
-
 // TestLongRemove takes a node out of a cluster of three, with refusals first
 // and an interruption in the middle. Its parts build on each other.
 func TestLongRemove(t *testing.T) {
@@ -44,20 +39,10 @@ func TestLongRemove(t *testing.T) {
 	part(t, "a machine that is off", r.testDead)
 }
 
-// write makes an inventory out of the lab's.
-func (r *removal) write(t *testing.T, name, text string) string {
-	t.Helper()
-	path := filepath.Join(r.dir, name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 func (r *removal) testRefusals(t *testing.T) {
 	// As it was fixed at the first up: a file that says so is refused by itself.
 	fixed := strings.Replace(r.text(t), "replication = 2", "", 1)
-	r.less = r.write(t, "less.hcl", nodeBlock("nuc03").ReplaceAllString(fixed, ""))
+	r.less = r.file(t, "less.hcl", block("node", "nuc03").ReplaceAllString(fixed, ""))
 	members := func() string {
 		return r.ok(t, "kubectl", "-f", r.whole, "--", "get", "nodes", "-o", "jsonpath={range .items[*]}{.metadata.name} {.spec.unschedulable}{'\\n'}{end}").stdout
 	}
@@ -69,13 +54,13 @@ func (r *removal) testRefusals(t *testing.T) {
 	r.refused(t, 2, []string{"nuc01 is the control plane"}, "up", "--yes", "--remove", "nuc01", "-f", r.whole)
 	r.refused(t, 2, []string{"nuc30 is no member"}, "up", "--yes", "--remove", "nuc30", "-f", r.less)
 	// A volume keeps its machine, too.
-	text := regexp.MustCompile(`(?ms)^volume "shared" \{.*?^\}\n`).ReplaceAllString(nodeBlock("nuc02").ReplaceAllString(fixed, ""), "")
-	r.refused(t, 2, []string{"nuc02: the NFS volume shared is on it (/data/nfs/shared)"}, "up", "--yes", "--remove", "nuc02", "-f", r.write(t, "other.hcl", text))
+	text := block("volume", "shared").ReplaceAllString(block("node", "nuc02").ReplaceAllString(fixed, ""), "")
+	r.refused(t, 2, []string{"nuc02: the NFS volume shared is on it (/data/nfs/shared)"}, "up", "--yes", "--remove", "nuc02", "-f", r.file(t, "other.hcl", text))
 	// A file of another cluster, and one without nodes.
 	name := regexp.MustCompile(`(?m)^cluster "[^"]+"`)
 	r.refused(t, 2, []string{`belongs to the cluster "` + labName + `", not to "renamed"`},
-		"up", "--yes", "--remove", "nuc03", "-f", r.write(t, "renamed.hcl", name.ReplaceAllString(nodeBlock("nuc03").ReplaceAllString(fixed, ""), `cluster "renamed"`)))
-	r.refused(t, 2, nil, "up", "--yes", "--remove", "nuc03", "-f", r.write(t, "empty.hcl", name.FindString(r.text(t))+" {\n}\n"))
+		"up", "--yes", "--remove", "nuc03", "-f", r.file(t, "renamed.hcl", name.ReplaceAllString(block("node", "nuc03").ReplaceAllString(fixed, ""), `cluster "renamed"`)))
+	r.refused(t, 2, nil, "up", "--yes", "--remove", "nuc03", "-f", r.file(t, "empty.hcl", name.FindString(r.text(t))+" {\n}\n"))
 	// Nobody named it: it stays, and that is said.
 	r.refused(t, 1, []string{"nuc03 holds blocks in /data/hdfs and is not in the inventory any more", "nucspark up --remove nuc03"}, "up", "--yes", "-f", r.less)
 	if after := members(); after != before {
@@ -86,8 +71,8 @@ func (r *removal) testRefusals(t *testing.T) {
 
 func (r *removal) testFill(t *testing.T) {
 	one := strings.Replace(r.text(t), "replication = 2", "replication = 1", 1)
-	r.whole = r.write(t, "whole.hcl", one)
-	r.less = r.write(t, "less.hcl", nodeBlock("nuc03").ReplaceAllString(one, ""))
+	r.whole = r.file(t, "whole.hcl", one)
+	r.less = r.file(t, "less.hcl", block("node", "nuc03").ReplaceAllString(one, ""))
 	r.ok(t, "up", "--yes", "-f", r.whole)
 	// A file that comes by WebHDFS lies on one machine, which the namenode
 	// draws: that all of these lie on the same is next to impossible.

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -34,4 +36,19 @@ func part(t *testing.T, name string, f func(*testing.T)) {
 // lines are those of a text that are not empty.
 func lines(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
+}
+
+// file makes an inventory beside the lab's.
+func (b *bench) file(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(b.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// block matches a labelled block of the lab's inventory.
+func block(kind, label string) *regexp.Regexp {
+	return regexp.MustCompile(`(?ms)^` + kind + ` "` + label + `" \{.*?^\}\n`)
 }

@@ -64,14 +64,19 @@ func (s labelStep) label(ctx context.Context, k *kube.Client, list any, recorded
 	if err != nil {
 		return err
 	}
+	return labelNode(ctx, k, s.Node, list, string(dirs))
+}
+
+// labelNode writes the label and the annotation of a node; nil takes one away.
+func labelNode(ctx context.Context, k *kube.Client, node string, list, dirs any) error {
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"labels":      map[string]any{DisksLabel: list},
-		"annotations": map[string]string{DirsAnnotation: string(dirs)},
+		"annotations": map[string]any{DirsAnnotation: dirs},
 	}})
 	if err != nil {
 		return err
 	}
-	_, err = k.Clientset().CoreV1().Nodes().Patch(ctx, s.Node, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: kube.Manager + "-hdfs"})
+	_, err = k.Clientset().CoreV1().Nodes().Patch(ctx, node, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: kube.Manager + "-hdfs"})
 	return err
 }
 

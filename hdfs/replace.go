@@ -106,8 +106,8 @@ func (s labelStep) missing(f provision.Facts, before wellBeing) string {
 }
 
 func onNode(pod provision.Object, node string) bool {
-	spec, _ := pod["spec"].(map[string]any)
-	return spec["nodeName"] == node
+	is, _ := placeOf(pod)
+	return is == node
 }
 
 // isReady says whether a pod has the condition Ready.
@@ -123,28 +123,39 @@ func isReady(pod provision.Object) bool {
 // sweep deletes the sets of datanodes whose list of directories no node has any
 // more, in the inventory or in the cluster, and which run nothing.
 func (s labelStep) sweep(ctx context.Context, env *provision.Env, k *kube.Client) error {
-	sets := provision.ListQuery{APIVersion: "apps/v1", Kind: "DaemonSet", Namespace: provision.Namespace, Selector: "app.kubernetes.io/name=" + datanode}
-	f, err := env.Read(ctx, nodesQuery, datanodePods, sets)
+	f, err := env.Read(ctx, nodesQuery, datanodePods, datanodeSets)
 	if err != nil {
 		return err
 	}
-	if !f.Known(nodesQuery) || !f.Known(datanodePods) || !f.Known(sets) {
+	if !f.Known(nodesQuery) || !f.Known(datanodePods) || !f.Known(datanodeSets) {
 		return nil // the API server is away; an empty set does no harm
 	}
-	used := map[string]bool{}
-	for _, dirs := range s.layout.diskLists() {
-		used[disksOf(dirs)] = true
-	}
-	for _, o := range slices.Concat(nodesQuery.In(f), datanodePods.In(f)) {
-		used[label(o, DisksLabel)] = true
-	}
-	for _, o := range sets.In(f) {
-		if list, ours := strings.CutPrefix(nameOf(o), datanode+"-"); ours && !used[list] {
-			env.Log("no node has the directories of " + nameOf(o) + " any more: it is deleted")
-			if err := k.Delete(ctx, "apps/v1", "DaemonSet", provision.Namespace, nameOf(o)); err != nil {
-				return err
-			}
+	for _, name := range unusedSets(s.layout.site, slices.Concat(nodesQuery.In(f), datanodePods.In(f)), datanodeSets.In(f)) {
+		env.Log("no node has the directories of " + name + " any more: it is deleted")
+		if err := k.Delete(ctx, "apps/v1", "DaemonSet", provision.Namespace, name); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+var datanodeSets = provision.ListQuery{APIVersion: "apps/v1", Kind: "DaemonSet", Namespace: provision.Namespace, Selector: "app.kubernetes.io/name=" + datanode}
+
+// unusedSets are the DaemonSets whose list of directories no node of the
+// inventory has, and none of users, which are nodes and pods of the cluster.
+func unusedSets(site *provision.Site, users, sets []provision.Object) []string {
+	used := map[string]bool{}
+	for _, n := range site.Cluster.Datanodes() {
+		used[disksOf(n.HDFS.Dirs)] = true
+	}
+	for _, o := range users {
+		used[label(o, DisksLabel)] = true
+	}
+	var names []string
+	for _, o := range sets {
+		if list, ours := strings.CutPrefix(nameOf(o), datanode+"-"); ours && !used[list] {
+			names = append(names, nameOf(o))
+		}
+	}
+	return names
 }

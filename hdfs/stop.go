@@ -2,16 +2,11 @@ package hdfs
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-
 	"nucspark.io/nucspark/provision"
-	"nucspark.io/nucspark/provision/kube"
 )
 
 // datanodeStopped is a step: a node that leaves has no datanode, nor the label
@@ -21,8 +16,6 @@ type datanodeStopped struct {
 	site    *provision.Site
 	leaving provision.Leaving
 }
-
-var datanodeSets = provision.ListQuery{APIVersion: "apps/v1", Kind: "DaemonSet", Namespace: provision.Namespace, Selector: "app.kubernetes.io/name=" + datanode}
 
 func (s datanodeStopped) Reads() []provision.Query {
 	return []provision.Query{nodesQuery, datanodePods, datanodeSets, checkpointQuery}
@@ -35,7 +28,8 @@ func (s datanodeStopped) Diff(f provision.Facts) ([]provision.Change, error) {
 	if node := s.node(f); node != nil && (label(node, DisksLabel) != "" || recordedDirs(node) != nil) || s.pod(f) != "" {
 		changes = append(changes, provision.Change{Kind: "datanode", Key: s.leaving.Name, Action: provision.Delete, Old: blanks(recordedDirs(node)), New: "stopped; its directories stay as they are"})
 	}
-	for _, name := range s.orphans(f) {
+	others := slices.DeleteFunc(slices.Clone(nodesQuery.In(f)), func(o provision.Object) bool { return nameOf(o) == s.leaving.Name })
+	for _, name := range unusedSets(s.site, others, datanodeSets.In(f)) {
 		changes = append(changes, provision.Change{Kind: "DaemonSet", Key: name, Action: provision.Delete, Old: "no node has its directories"})
 	}
 	if l := newLayout(s.site); (l == nil || l.second == nil) && checkpointQuery.In(f) != nil {
@@ -57,32 +51,11 @@ func (s datanodeStopped) node(f provision.Facts) provision.Object {
 // none runs.
 func (s datanodeStopped) pod(f provision.Facts) string {
 	for _, p := range datanodePods.In(f) {
-		if node, _ := placeOf(p); node == s.leaving.Name && s.leaving.Machine != nil {
+		if onNode(p, s.leaving.Name) && s.leaving.Machine != nil {
 			return nameOf(p)
 		}
 	}
 	return ""
-}
-
-// orphans are the DaemonSets whose directories no other node has, in the
-// inventory or in the cluster.
-func (s datanodeStopped) orphans(f provision.Facts) []string {
-	used := map[string]bool{}
-	for _, n := range s.site.Cluster.Datanodes() {
-		used[disksOf(n.HDFS.Dirs)] = true
-	}
-	for _, o := range nodesQuery.In(f) {
-		if nameOf(o) != s.leaving.Name {
-			used[label(o, DisksLabel)] = true
-		}
-	}
-	var names []string
-	for _, o := range datanodeSets.In(f) {
-		if !used[strings.TrimPrefix(nameOf(o), datanode+"-")] {
-			names = append(names, nameOf(o))
-		}
-	}
-	return names
 }
 
 func (s datanodeStopped) Apply(ctx context.Context, env *provision.Env, changes []provision.Change) error {
@@ -93,13 +66,7 @@ func (s datanodeStopped) Apply(ctx context.Context, env *provision.Env, changes 
 		return err
 	}
 	if s.node(env.Facts()) != nil {
-		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-			"labels": map[string]any{DisksLabel: nil}, "annotations": map[string]any{DirsAnnotation: nil},
-		}})
-		if err != nil {
-			return err
-		}
-		if _, err := k.Clientset().CoreV1().Nodes().Patch(ctx, s.leaving.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: kube.Manager + "-hdfs"}); err != nil {
+		if err := labelNode(ctx, k, s.leaving.Name, nil, nil); err != nil {
 			return err
 		}
 	}
