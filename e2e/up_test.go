@@ -57,6 +57,7 @@ func TestLab(t *testing.T) {
 	part("detached", b.testDetached)
 	part("volume", b.testVolume)
 	part("kubectl", b.testKubectl)
+	part("everyday", b.testEveryday)
 	part("secrets", b.testSecrets)
 	part("strangers", b.testStrangers)
 	part("drift", b.testDrift)
@@ -379,7 +380,7 @@ func (b *bench) testVolume(t *testing.T) {
 	// A file that is new on the server may be invisible to another client for
 	// a second, which NFS allows.
 	pod("reader", "nuc03", "for i in 1 2 3 4 5 6 7 8 9 10; do [ -f /shared/note ] && break; sleep 1; done; cat /shared/note")
-	out := b.ok(t, "kubectl", "-f", f, "--", "-n", "nucspark", "logs", "reader")
+	out := b.ok(t, "logs", "reader", "-f", f)
 	if strings.TrimSpace(out.stdout) != said {
 		t.Errorf("the reader says %q, the writer wrote %q", out.stdout, said)
 	}
@@ -400,6 +401,26 @@ func (b *bench) testKubectl(t *testing.T) {
 	tokens := b.ok(t, "kubectl", "-f", f, "--", "-n", "kube-system", "get", "secrets", "--field-selector", "type=bootstrap.kubernetes.io/token", "-o", "name")
 	if strings.TrimSpace(tokens.stdout) != "" {
 		t.Errorf("join tokens are left over: %s", tokens.stdout)
+	}
+}
+
+// testEveryday: each part of the cluster has a log, and ssh leads to a machine.
+func (b *bench) testEveryday(t *testing.T) {
+	f := b.inventory()
+	list := b.ok(t, "logs", "-f", f)
+	for _, name := range []string{"namenode", "checkpoint", "spark", "history", "nuc02/datanode", "nuc02/worker", "nuc02"} {
+		if !strings.Contains(list.stdout, "nucspark logs "+name+" ") {
+			t.Errorf("%s is not in the list:\n%s", name, list.stdout)
+		}
+		if out := b.ok(t, "logs", name, "--tail", "2", "-f", f); strings.TrimSpace(out.stdout) == "" {
+			t.Errorf("the log of %s is empty", name)
+		}
+	}
+	if out := b.ok(t, "ssh", "nuc02", "-f", f, "--", "uname", "-n"); strings.TrimSpace(out.stdout) != "nuc02" {
+		t.Errorf("ssh led to %q", out.stdout)
+	}
+	if out := b.run(t, "ssh", "nuc02", "-f", f, "--", "exit 5"); out.code != 5 {
+		t.Errorf("the exit code 5 became %d", out.code)
 	}
 }
 

@@ -51,12 +51,12 @@ type balanceAPI struct{ *kube.Client }
 func NewBalanceAPI(k *kube.Client) BalanceAPI { return balanceAPI{k} }
 
 func (a balanceAPI) Log(ctx context.Context, since *time.Time) (io.ReadCloser, error) {
-	o := &corev1.PodLogOptions{Follow: true, Timestamps: true}
+	o := corev1.PodLogOptions{Follow: true, Timestamps: true}
 	if since != nil {
 		t := metav1.NewTime(*since)
 		o.SinceTime = &t
 	}
-	return a.Clientset().CoreV1().Pods(provision.Namespace).GetLogs(balancer, o).Stream(ctx)
+	return a.Logs(ctx, provision.Namespace, balancer, o)
 }
 
 // Balancing moves blocks from datanodes that are fuller than others to those

@@ -109,7 +109,7 @@ func (l *layout) checkpointHealth(f provision.Facts) provision.Health {
 	}
 	h.Info = map[string]string{"copy": made}
 	if h.OK = age < 3*checkpointPeriod*time.Second; !h.OK {
-		h.Reason = fmt.Sprintf("no copy of the metadata was made for %s; nucspark kubectl -- -n %s logs %s-0 says why", age.Round(time.Minute), provision.Namespace, checkpoint)
+		h.Reason = fmt.Sprintf("no copy of the metadata was made for %s; nucspark logs %s says why", age.Round(time.Minute), checkpoint)
 	}
 	return h
 }

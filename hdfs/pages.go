@@ -24,3 +24,19 @@ func Pages(c *inventory.Cluster) []provision.Page {
 	}
 	return pages
 }
+
+// Parts are what prints logs, none when no node stores blocks.
+func Parts(c *inventory.Cluster) []provision.Part {
+	l := newLayout(&provision.Site{Cluster: c})
+	if l == nil {
+		return nil
+	}
+	parts := []provision.Part{{Name: namenode, App: namenode, Shows: "the namenode of HDFS"}}
+	if l.second != nil {
+		parts = append(parts, provision.Part{Name: checkpoint, App: checkpoint, Shows: "the second copy of the namenode's metadata"})
+	}
+	for _, n := range l.stores {
+		parts = append(parts, provision.Part{Name: n.Name + "/" + datanode, Node: n.Name, App: datanode, Shows: "the datanode of " + n.Name})
+	}
+	return parts
+}

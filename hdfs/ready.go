@@ -141,7 +141,7 @@ func parseInfo(p provision.PageFact) (namenodeInfo, error) {
 	return info, nil
 }
 
-const seePods = "nucspark kubectl -- -n " + provision.Namespace + " get pods -o wide shows the pods, and logs POD what one says"
+const seePods = "nucspark kubectl -- -n " + provision.Namespace + " get pods -o wide shows the pods, and nucspark logs POD what one says"
 
 // set asks for a StatefulSet or DaemonSet.
 func set(kind, name string) provision.LiveQuery {

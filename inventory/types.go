@@ -60,7 +60,7 @@ type Node struct {
 	Role    Role
 	Port    int    // of sshd; default SSH.Port
 	HostKey string // "ssh-ed25519 AAAA…", or "" when it is pinned in known_hosts
-	MAC     string
+	MAC     string // of its network card, in lower case with colons, or ""; for nucspark wake
 	Labels  map[string]string
 	NFS     *NodeNFS  // nil: exports nothing
 	HDFS    *NodeHDFS // nil: stores no blocks

@@ -10,3 +10,11 @@ type Page struct {
 	Port  int
 	Path  string // where to begin; "" for "/"
 }
+
+// Part is something that a component runs in pods and that prints a log.
+type Part struct {
+	Name  string // by which people ask for its log: "namenode", "nuc02/datanode"
+	Node  string // the machine that it is on; "" when there is one of it in the cluster
+	App   string // label app.kubernetes.io/name of its pods
+	Shows string // what it is, a few words
+}

@@ -41,6 +41,19 @@ func Pages(c *inventory.Cluster) []provision.Page {
 	return pages
 }
 
+// Parts are what prints logs, but for applications.
+func Parts(c *inventory.Cluster) []provision.Part {
+	l := newLayout(&provision.Site{Cluster: c})
+	parts := []provision.Part{{Name: "spark", App: master, Shows: "the master of Spark"}}
+	if l.hdfs {
+		parts = append(parts, provision.Part{Name: "history", App: history, Shows: "the history server of Spark"})
+	}
+	for _, n := range l.workers {
+		parts = append(parts, provision.Part{Name: n.Name + "/worker", Node: n.Name, App: worker, Shows: "the Spark worker of " + n.Name})
+	}
+	return parts
+}
+
 // Pager is what is asked for the pages of applications. [kube.Client] is the
 // real one.
 type Pager interface {

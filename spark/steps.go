@@ -115,7 +115,7 @@ func Steps(site *provision.Site) []provision.Step {
 				}
 				return historyMissing(f)
 			}, Bound: registeredBound,
-			Hint: "nucspark kubectl -- -n nucspark logs " + history + "-0 shows what it says",
+			Hint: "nucspark logs history shows what it says",
 		}
 		add(wait)
 		last = append(last, wait.Name)

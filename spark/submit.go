@@ -51,12 +51,12 @@ type cluster struct{ *kube.Client }
 func NewCluster(c *kube.Client) Cluster { return cluster{c} }
 
 func (c cluster) Log(ctx context.Context, pod string, since *time.Time, follow bool) (io.ReadCloser, error) {
-	opts := &corev1.PodLogOptions{Container: driver, Follow: follow, Timestamps: true}
+	o := corev1.PodLogOptions{Container: driver, Follow: follow, Timestamps: true}
 	if since != nil {
 		t := metav1.NewTime(*since)
-		opts.SinceTime = &t
+		o.SinceTime = &t
 	}
-	return c.Clientset().CoreV1().Pods(provision.Namespace).GetLogs(pod, opts).Stream(ctx)
+	return c.Logs(ctx, provision.Namespace, pod, o)
 }
 
 // Submitter runs applications.

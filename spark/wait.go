@@ -28,7 +28,7 @@ type LostError struct {
 }
 
 func (e *LostError) Error() string {
-	return fmt.Sprintf("lost sight of %s, which may still run: %v; \"nucspark kubectl -- -n %s logs -f %s\" follows it", e.Pod, e.Err, provision.Namespace, e.Pod)
+	return fmt.Sprintf("lost sight of %s, which may still run: %v; \"nucspark logs --follow %s\" follows it", e.Pod, e.Err, e.Pod)
 }
 
 func (e *LostError) Unwrap() error { return e.Err }

@@ -18,6 +18,7 @@ import (
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision"
 	"nucspark.io/nucspark/provision/host"
+	"nucspark.io/nucspark/provision/kube"
 )
 
 // App is what all commands share: the streams, the inventory's path, and the
@@ -58,13 +59,39 @@ func (a *App) Connect(_ context.Context, c *inventory.Cluster) (*provision.Fleet
 	dial := a.dialer()
 	keys := new(host.Keys)
 	return provision.NewFleet(c, func(ctx context.Context, n *inventory.Node) (provision.Remote, error) {
-		return dial(ctx, host.Options{
-			Name: n.Name, Address: net.JoinHostPort(n.Address.String(), strconv.Itoa(n.Port)),
-			User: c.SSH.User, KeyFile: c.SSH.PrivateKey, Keys: keys, Password: c.SSH.Password, SudoPassword: c.SSH.SudoPassword,
-			HostKey: n.HostKey, KnownHosts: known, AcceptNewHostKey: a.acceptHostKey, Passphrase: a.passphrase,
-			ConnectTimeout: c.SSH.ConnectTimeout, IdleTimeout: c.SSH.IdleTimeout,
-		})
+		o := a.reach(c, n, known)
+		o.Keys = keys
+		return dial(ctx, o)
 	}), nil
+}
+
+// reach says how a node is reached; known is the file with the pinned host keys.
+func (a *App) reach(c *inventory.Cluster, n *inventory.Node, known string) host.Options {
+	return host.Options{
+		Name: n.Name, Address: net.JoinHostPort(n.Address.String(), strconv.Itoa(n.Port)),
+		User: c.SSH.User, KeyFile: c.SSH.PrivateKey, Password: c.SSH.Password, SudoPassword: c.SSH.SudoPassword,
+		HostKey: n.HostKey, KnownHosts: known, AcceptNewHostKey: a.acceptHostKey, Passphrase: a.passphrase,
+		ConnectTimeout: c.SSH.ConnectTimeout, IdleTimeout: c.SSH.IdleTimeout,
+	}
+}
+
+// connectKube returns the inventory and the API of its cluster. The caller closes
+// the fleet.
+func (a *App) connectKube(ctx context.Context) (*inventory.Cluster, *provision.Fleet, *kube.Client, error) {
+	c, err := a.Load()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	fleet, err := a.Connect(ctx, c)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	k, err := fleet.Kube(ctx)
+	if err != nil {
+		fleet.Close()
+		return nil, nil, nil, err
+	}
+	return c, fleet, k, nil
 }
 
 // knownHosts is the file with the pinned host keys.

@@ -4,18 +4,14 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
-	"nucspark.io/nucspark/inventory"
-	"nucspark.io/nucspark/provision"
 	"nucspark.io/nucspark/tui"
 )
 
 // durationsFile is where it is remembered how long the steps of a cluster took,
-// in seconds by ID. Only the forecast of the progress screen is made from it.
+// in seconds by ID. Only the forecast of the progress screen is made from it,
+// and what a shell proposes for --remove.
 func durationsFile(cluster string) (string, error) {
 	dir, err := stateDir()
 	return filepath.Join(dir, "durations", cluster+".json"), err
@@ -74,40 +70,4 @@ func writeDurations(cluster string, d tui.Durations) error {
 		return err
 	}
 	return os.Rename(temp.Name(), path)
-}
-
-// plainWord is what no shell reads as anything but itself.
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)
-
-// sshCommand is what leads to a node of a cluster in a shell, with the host
-// key that was pinned; to the control plane for "". It is "" for a node that is
-// not in the file.
-func sshCommand(c *inventory.Cluster, node string) string {
-	n, ok := c.Node(node)
-	if node == "" {
-		n, ok = c.ControlPlane(), true
-	}
-	if !ok {
-		return ""
-	}
-	words := []string{"ssh"}
-	if c.SSH.PrivateKey != "" {
-		words = append(words, "-i", c.SSH.PrivateKey)
-	}
-	if n.Port != 22 {
-		words = append(words, "-p", strconv.Itoa(n.Port))
-	}
-	if known, err := knownHosts(c); err == nil && n.HostKey == "" {
-		if strings.Contains(known, " ") {
-			known = `"` + known + `"` // ssh splits it once more (ssh_config(5))
-		}
-		words = append(words, "-o", "UserKnownHostsFile="+known)
-	}
-	words = append(words, c.SSH.User+"@"+n.Address.String())
-	for i, w := range words {
-		if !plainWord.MatchString(w) {
-			words[i] = provision.Quote(w)
-		}
-	}
-	return strings.Join(words, " ")
 }

@@ -79,6 +79,7 @@ change, 3 changes are pending (plan --exit-code), 4 another run holds the lock,
 		newValidateCommand(&app.File), newFmtCommand(&app.File),
 		newPlanCommand(app), newUpCommand(app), newDownCommand(app), newStatusCommand(app),
 		newSubmitCommand(app), newHDFSCommand(app), newOpenCommand(app),
+		newLogsCommand(app), newSSHCommand(app), newWakeCommand(app),
 		newKubectlCommand(app), newKubeconfigCommand(app),
 		newLabCommand(),
 	)

@@ -75,7 +75,7 @@ is done to the machine.`,
 		Example: `  nucspark node remove nuc04
   nucspark node remove nuc04 --yes`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: app.completeNodes,
+		ValidArgsFunction: app.complete(1, nodeNames),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if _, err := app.Load(); err != nil {
 				return err
@@ -239,17 +239,4 @@ func changedLines(before, after []byte) []string {
 		lines = append(lines, "+ "+strings.TrimRight(string(l), "\n"))
 	}
 	return lines
-}
-
-// completeNodes completes the name of a node of the inventory.
-func (a *App) completeNodes(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	c, err := inventory.Load(a.File)
-	if err != nil || len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, n := range c.Nodes {
-		names = append(names, n.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

@@ -54,7 +54,8 @@ port where that is free here, so that bookmarks work; --port takes another.`,
   nucspark open nuc02
   nucspark open wordcount
   nucspark open hdfs --port 5000`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: app.complete(1, pageNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.port < 0 || o.port > 65535 {
 				return &usageError{fmt.Errorf("--port %d is no port", o.port)}
@@ -84,28 +85,9 @@ type openCommand struct {
 // pagesOf lists the pages that an inventory makes.
 func pagesOf(c *inventory.Cluster) []provision.Page { return append(spark.Pages(c), hdfs.Pages(c)...) }
 
-// connect returns the inventory and the API of its cluster. The caller closes
-// the fleet.
-func (o *openCommand) connect(ctx context.Context) (*inventory.Cluster, *provision.Fleet, *kube.Client, error) {
-	c, err := o.app.Load()
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	fleet, err := o.app.Connect(ctx, c)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	k, err := fleet.Kube(ctx)
-	if err != nil {
-		fleet.Close()
-		return nil, nil, nil, err
-	}
-	return c, fleet, k, nil
-}
-
 // list shows what can be opened.
 func (o *openCommand) list(ctx context.Context) error {
-	c, fleet, k, err := o.connect(ctx)
+	c, fleet, k, err := o.app.connectKube(ctx)
 	if err != nil {
 		return err
 	}
@@ -147,7 +129,7 @@ func (o *openCommand) list(ctx context.Context) error {
 
 // open shows pages until the context ends.
 func (o *openCommand) open(ctx context.Context, name string) error {
-	c, fleet, k, err := o.connect(ctx)
+	c, fleet, k, err := o.app.connectKube(ctx)
 	if err != nil {
 		return err
 	}
@@ -250,10 +232,8 @@ func (o *openCommand) find(ctx context.Context, c *inventory.Cluster, k *kube.Cl
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range running {
-		if name == r.Pod || name == r.ID || name == r.Name {
-			found = append(found, r.Page)
-		}
+	for _, r := range called(running, name) {
+		found = append(found, r.Page)
 	}
 	if len(found) > 0 {
 		return found, nil
@@ -275,6 +255,14 @@ func (o *openCommand) find(ctx context.Context, c *inventory.Cluster, k *kube.Cl
 		}
 	}
 	return nil, &usageError{fmt.Errorf("there is no page %q, nor a machine, application, pod or service of that name; nucspark open lists what there is", name)}
+}
+
+// called are the applications that somebody means by a name, an id, or the name
+// of a driver's pod.
+func called(running []spark.Running, name string) []spark.Running {
+	return slices.DeleteFunc(slices.Clone(running), func(r spark.Running) bool {
+		return name != r.Pod && name != r.ID && name != r.Name
+	})
 }
 
 // objectName is what names of pods and services are made of (RFC 1123).

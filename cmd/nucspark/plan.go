@@ -53,7 +53,7 @@ func newPlanCommand(app *App) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON")
-	removalFlags(cmd, &removal)
+	app.removalFlags(cmd, &removal)
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 3 when there are changes")
 	return cmd
 }

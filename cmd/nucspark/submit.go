@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"nucspark.io/nucspark/hdfs"
-	"nucspark.io/nucspark/provision"
 	"nucspark.io/nucspark/spark"
 )
 
@@ -127,7 +126,7 @@ func submit(ctx context.Context, app *App, a spark.Application, detach, keep boo
 	}
 	if detach {
 		fmt.Fprintln(app.Out, d.Pod)
-		note(followHint(d))
+		note(followHint(app, d))
 		return nil
 	}
 	note("driver pod " + d.Pod)
@@ -165,7 +164,7 @@ func submit(ctx context.Context, app *App, a spark.Application, detach, keep boo
 			return nil
 		case got := <-signals:
 			if got == os.Interrupt && app.interactive() && leave(app, out, signals) {
-				note(followHint(d))
+				note(followHint(app, d))
 				return nil
 			}
 			cancel()
@@ -207,8 +206,8 @@ func start(ctx context.Context, cancel func(), signals <-chan os.Signal, s *spar
 	return nil, &ExitError{Code: exitInterrupted, Err: err}
 }
 
-func followHint(d *spark.Driver) string {
-	return fmt.Sprintf("the application runs on as %s; \"nucspark kubectl -- -n %s logs -f %s\" follows it", d.Pod, provision.Namespace, d.Pod)
+func followHint(app *App, d *spark.Driver) string {
+	return fmt.Sprintf("the application runs on as %s; %q follows it", d.Pod, retryCommand(app, "logs --follow "+d.Pod))
 }
 
 // leave asks whether to leave the application running. A second Ctrl-C is no.

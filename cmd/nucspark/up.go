@@ -52,7 +52,7 @@ second one cancels them.`,
 			return up(cmd.Context(), app, removal, yes, timings, mode)
 		},
 	}
-	removalFlags(cmd, &removal)
+	app.removalFlags(cmd, &removal)
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask before ordinary changes")
 	cmd.Flags().BoolVar(&timings, "timings", false, "say where the time of looking at the machines went")
 	progress.add(cmd)
@@ -60,10 +60,13 @@ second one cancels them.`,
 }
 
 // removalFlags are those that say what may leave the cluster.
-func removalFlags(cmd *cobra.Command, r *provision.Removal) {
+func (a *App) removalFlags(cmd *cobra.Command, r *provision.Removal) {
 	cmd.Flags().StringArrayVar(&r.Nodes, "remove", nil, "take this `NODE`, whose block left the file, out of the cluster; may be given several times")
 	cmd.Flags().StringArrayVar(&r.LoseVolumes, "lose-volume", nil, "let this NFS `VOLUME` go with its node")
 	cmd.Flags().StringArrayVar(&r.AcceptLoss, "accept-loss", nil, "take out this `NODE`, which is off, although blocks are lost with it")
+	_ = cmd.RegisterFlagCompletionFunc("remove", a.complete(0, goneNodes))
+	_ = cmd.RegisterFlagCompletionFunc("lose-volume", a.complete(0, goneVolumes))
+	_ = cmd.RegisterFlagCompletionFunc("accept-loss", a.complete(0, goneNodes))
 }
 
 // progressFlag is the flag --progress of a command that changes machines.

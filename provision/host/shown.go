@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -64,4 +65,27 @@ func AskKey(ctx context.Context, address, knownHosts string, timeout time.Durati
 		return ShownKey{}, context.Cause(ctx)
 	}
 	return ShownKey{}, err
+}
+
+// Pin makes sure that a machine's host key is pinned before another program
+// connects to it. Where nobody knows the key yet, the machine is asked for it,
+// and o.AcceptNewHostKey whether it is the right one; nothing is proved to the
+// machine. A key that nobody accepted is a *HostKeyError.
+func Pin(ctx context.Context, o Options) error {
+	keys, err := o.hostKeys()
+	if err != nil || keys.want != nil {
+		return err
+	}
+	shown, err := AskKey(ctx, o.Address, o.KnownHosts, cmp.Or(o.ConnectTimeout, 10*time.Second))
+	if err != nil {
+		return (&Host{o: o}).connectError("ask for the host key", err)
+	}
+	if shown.Known {
+		return nil // another run was faster
+	}
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(shown.Authorized))
+	if err != nil {
+		return err
+	}
+	return o.accept(ctx, key)
 }

@@ -62,3 +62,41 @@ func TestAskKeyOfNoSSH(t *testing.T) {
 		t.Errorf("a web server has the host key %+v", got)
 	}
 }
+
+// TestPin: a key is asked for once, and only where none is pinned.
+func TestPin(t *testing.T) {
+	s := newServer(t, withPassword("unused"))
+	o := s.options()
+	if err := Pin(t.Context(), o); err != nil || connections(s) != 0 {
+		t.Errorf("host_key in the inventory: %v, %d connections", err, connections(s))
+	}
+	o.HostKey, o.KnownHosts = "", filepath.Join(t.TempDir(), "known_hosts")
+	var refused *HostKeyError
+	if err := Pin(t.Context(), o); !errors.As(err, &refused) || refused.Node != "nuc01" || refused.Want != "" {
+		t.Errorf("nobody to accept it: %v", err)
+	}
+	asked := 0
+	o.AcceptNewHostKey = func(_ context.Context, node, fingerprint string) (bool, error) {
+		asked++
+		return node == "nuc01" && fingerprint == ssh.FingerprintSHA256(s.keys[0].PublicKey()), nil
+	}
+	for range 2 {
+		if err := Pin(t.Context(), o); err != nil {
+			t.Error(err)
+		}
+	}
+	got, err := AskKey(t.Context(), o.Address, o.KnownHosts, time.Minute)
+	if err != nil || asked != 1 || !got.Known {
+		t.Errorf("asked %d times, then %+v, %v", asked, got, err)
+	}
+	if n := s.logins.Load(); n != 0 {
+		t.Errorf("%d attempts to log in", n)
+	}
+
+	s.listener.Close()
+	var off *ConnectError
+	o.KnownHosts = filepath.Join(t.TempDir(), "none")
+	if err := Pin(t.Context(), o); !errors.As(err, &off) || off.Node != "nuc01" || off.Hint == "" {
+		t.Errorf("a machine that is off: %v", err)
+	}
+}

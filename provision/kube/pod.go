@@ -142,9 +142,9 @@ func (c *Client) dialAddress(ctx context.Context, address string, port int) (net
 }
 
 // Logs returns the log of a container of a pod, to be closed by the caller.
-// With follow it goes on until the container ends or the context is done.
-func (c *Client) Logs(ctx context.Context, ns, pod, container string, follow bool) (io.ReadCloser, error) {
-	stream, err := c.clientset.CoreV1().Pods(ns).GetLogs(pod, &corev1.PodLogOptions{Container: container, Follow: follow}).Stream(ctx)
+// With o.Follow it goes on until the container ends or the context is done.
+func (c *Client) Logs(ctx context.Context, ns, pod string, o corev1.PodLogOptions) (io.ReadCloser, error) {
+	stream, err := c.clientset.CoreV1().Pods(ns).GetLogs(pod, &o).Stream(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the log of pod %s/%s: %w", ns, pod, err)
 	}
