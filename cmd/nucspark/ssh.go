@@ -28,6 +28,8 @@ func newSSHCommand(app *App) *cobra.Command {
 host_key), with the address, port, user and key of the inventory. The machine's
 host key is pinned, as everywhere in nucspark: to host_key, or to the key that
 somebody accepted. One that nobody accepted yet is shown and asked for first.
+Where ssh says that it has changed, and the machine was installed anew, correct
+host_key in the file, or the machine's line in known_hosts.
 
 Without a command it opens a shell in a terminal. A command is read by the shell
 over there, as with ssh itself; it has no terminal unless -t gives it one. The
