@@ -1,6 +1,7 @@
 # Every block and attribute there is. What is commented out names files or
-# machines that only you have; everything else shows its default or a likely
-# value. Nothing here is needed beyond what examples/cluster.hcl has.
+# machines that only you have, or is better left out; everything else shows its
+# default or a likely value. Nothing here is needed beyond what
+# examples/cluster.hcl has.
 
 # Values that do not belong into a file come from the environment.
 variable "sudo_password" {
@@ -41,7 +42,7 @@ apt {
 node "nuc01" {
   address = "192.168.1.11"
   role    = "control-plane"
-  mac     = "1c:69:7a:01:02:03" # for "nucspark wake"
+  mac     = "1c:69:7a:01:02:03" # of its network card, for "nucspark wake"
 }
 
 node "nuc02" {
@@ -77,8 +78,8 @@ node "nuc04" {
 volume "shared" {
   node = "nuc02"
   size = "50Gi" # what pods are told; NFS does not enforce it
-  uid  = 185    # the user of Spark's images
-  gid  = 185
+  uid  = 871    # the user spark, as which applications run
+  gid  = 871
   mode = "0775"
 }
 
@@ -153,6 +154,7 @@ hdfs {
       memory = "1Gi"
     }
     limits {
+      # cpu  = "2" # without one it takes what is free
       memory = "2Gi"
     }
   }
@@ -163,6 +165,7 @@ hdfs {
       memory = "1Gi"
     }
     limits {
+      # cpu  = "1"
       memory = "1Gi"
     }
   }
@@ -175,12 +178,17 @@ spark {
       memory = "512Mi"
     }
     limits {
+      # cpu  = "1"
       memory = "1Gi"
     }
   }
 
   # What one machine gives to Spark …
   worker {
+    # requests {
+    #   cpu    = "100m" # by default what the worker itself takes
+    #   memory = "768Mi"
+    # }
     limits {
       cpu    = "3"
       memory = "10Gi"

@@ -40,31 +40,61 @@ type place struct {
 // line names a place in a detail text.
 func (p place) line() string { return fmt.Sprintf("line %d", p.rng.Start.Line) }
 
-// shape is what may stand in a block.
-type shape struct {
-	attrs  []string
-	blocks []hcl.BlockHeaderSchema
-}
-
-func (s shape) schema() *hcl.BodySchema {
-	schema := &hcl.BodySchema{Blocks: s.blocks}
-	for _, name := range s.attrs {
-		schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: name})
+func (s *shape) schema() *hcl.BodySchema {
+	schema := &hcl.BodySchema{}
+	for _, a := range s.attrs {
+		schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: a.name})
+	}
+	for _, b := range s.blocks {
+		header := hcl.BlockHeaderSchema{Type: b.name}
+		if b.label != "" {
+			header.LabelNames = []string{b.label}
+		}
+		schema.Blocks = append(schema.Blocks, header)
 	}
 	return schema
 }
 
-func (s shape) blockNames() []string {
+func (s *shape) attrNames() []string {
 	var names []string
-	for _, b := range s.blocks {
-		names = append(names, b.Type)
+	for _, a := range s.attrs {
+		names = append(names, a.name)
 	}
 	return names
+}
+
+func (s *shape) blockNames() []string {
+	var names []string
+	for _, b := range s.blocks {
+		names = append(names, b.name)
+	}
+	return names
+}
+
+// attr and block are what stands in a shape under a name. To read a name that
+// nobody has described is a mistake of the decoder, which every test shows.
+func (s *shape) attr(name string) *attr {
+	for i := range s.attrs {
+		if s.attrs[i].name == name {
+			return &s.attrs[i]
+		}
+	}
+	panic(fmt.Sprintf("reference.go has no attribute %q in %q", name, s.name))
+}
+
+func (s *shape) block(name string) *shape {
+	for i := range s.blocks {
+		if s.blocks[i].name == name {
+			return &s.blocks[i]
+		}
+	}
+	panic(fmt.Sprintf("reference.go has no block %q in %q", name, s.name))
 }
 
 // block is one block that is being read.
 type block struct {
 	d      *decoder
+	shape  *shape
 	in     string
 	head   hcl.Range
 	attrs  hcl.Attributes
@@ -76,7 +106,7 @@ type block struct {
 func (b *block) at() place { return place{rng: b.head, in: b.in} }
 
 // open reads what is in a block and reports what does not belong there.
-func (d *decoder) open(in string, head hcl.Range, body hcl.Body, s shape) *block {
+func (d *decoder) open(in string, head hcl.Range, body hcl.Body, s *shape) *block {
 	var content *hcl.BodyContent
 	var diags hcl.Diagnostics
 	var meant []string
@@ -88,7 +118,7 @@ func (d *decoder) open(in string, head hcl.Range, body hcl.Body, s shape) *block
 	}
 	d.reportHCL(place{in: in}, diags)
 	d.partial = d.partial || diags.HasErrors()
-	b := &block{d: d, in: in, head: head, attrs: content.Attributes, meant: meant}
+	b := &block{d: d, shape: s, in: in, head: head, attrs: content.Attributes, meant: meant}
 	for _, nested := range content.Blocks {
 		// A JSON null as a block has no content and no place.
 		if nested.Body != nil {
@@ -100,30 +130,30 @@ func (d *decoder) open(in string, head hcl.Range, body hcl.Body, s shape) *block
 
 // unknown reports attributes and blocks that the shape does not have. It gives
 // the names that were probably meant.
-func (d *decoder) unknown(in string, body *hclsyntax.Body, s shape) (meant []string) {
-	blocks := s.blockNames()
+func (d *decoder) unknown(in string, body *hclsyntax.Body, s *shape) (meant []string) {
+	attrs, blocks := s.attrNames(), s.blockNames()
 	for name, attr := range body.Attributes {
 		at := place{rng: attr.NameRange, in: in}
 		switch {
-		case slices.Contains(s.attrs, name):
+		case slices.Contains(attrs, name):
 		case slices.Contains(blocks, name):
 			d.partial = true
 			d.report(Error, at, fmt.Sprintf("Write %s { … }, without \"=\".", name), "%q is a block", name)
 		default:
-			meant = append(meant, closest(name, s.attrs))
-			d.report(Error, at, suggest(name, s.attrs, blocks), "unknown attribute %q", name)
+			meant = append(meant, closest(name, attrs))
+			d.report(Error, at, suggest(name, attrs, blocks), "unknown attribute %q", name)
 		}
 	}
 	for _, nested := range body.Blocks {
 		at := place{rng: nested.TypeRange, in: in}
 		switch {
 		case slices.Contains(blocks, nested.Type):
-		case slices.Contains(s.attrs, nested.Type):
+		case slices.Contains(attrs, nested.Type):
 			meant = append(meant, nested.Type)
 			d.report(Error, at, fmt.Sprintf("Write %s = …", nested.Type), "%q is an attribute, not a block", nested.Type)
 		default:
 			d.partial = true
-			d.report(Error, at, suggest(nested.Type, blocks, s.attrs), "unknown block %q", nested.Type)
+			d.report(Error, at, suggest(nested.Type, blocks, attrs), "unknown block %q", nested.Type)
 		}
 	}
 	return meant
@@ -171,8 +201,8 @@ func (b *block) one(name string) *hcl.Block {
 }
 
 // nested opens the only block of a type. It gives nil where there is none.
-func (b *block) nested(name string, s shape) *block {
-	hb := b.one(name)
+func (b *block) nested(name string) *block {
+	s, hb := b.shape.block(name), b.one(name)
 	if hb == nil {
 		return nil
 	}
@@ -181,6 +211,11 @@ func (b *block) nested(name string, s shape) *block {
 		in = b.in + ", " + name
 	}
 	return b.d.open(in, hb.DefRange, hb.Body, s)
+}
+
+// labelled opens a block that has a label.
+func (b *block) labelled(in string, hb *hcl.Block) *block {
+	return b.d.open(in, hb.DefRange, hb.Body, b.shape.block(hb.Type))
 }
 
 // arg is the value of one attribute, or of one element of it.
@@ -202,8 +237,19 @@ const (
 	valid
 )
 
-// arg evaluates an attribute. A null is the same as no attribute.
+// arg evaluates an attribute, and reports a required one that is absent. A null
+// is the same as no attribute.
 func (b *block) arg(name string) (arg, state) {
+	a, state := b.value(name)
+	example, must := b.shape.attr(name).absent.(required)
+	// A misspelt one was reported already.
+	if state == absent && must && !slices.Contains(b.meant, name) {
+		b.d.report(Error, b.at(), fmt.Sprintf("Write %s = %s", name, example), "%s is missing", name)
+	}
+	return a, state
+}
+
+func (b *block) value(name string) (arg, state) {
 	attr, ok := b.attrs[name]
 	if !ok {
 		return arg{}, absent
@@ -341,13 +387,6 @@ func readSecret(b *block, name string, dst *Secret) place {
 // labelArg makes the label of a block readable like an attribute.
 func (d *decoder) labelArg(label string, at place) arg {
 	return arg{d: d, what: "target", at: at, val: cty.StringVal(label)}
-}
-
-// need reports a required attribute that is not there.
-func (b *block) need(p place, name, example string) {
-	if !p.given && !slices.Contains(b.meant, name) {
-		b.d.report(Error, b.at(), fmt.Sprintf("Write %s = %s", name, example), "%s is missing", name)
-	}
 }
 
 // unique reports a name that was seen before, with both places.

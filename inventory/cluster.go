@@ -1,7 +1,18 @@
 package inventory
 
-// KubernetesMinors are the supported minor versions of Kubernetes.
-var KubernetesMinors = []string{"1.34", "1.35", "1.36"}
+import (
+	"maps"
+	"slices"
+)
+
+// KubernetesReleases has the supported minor versions of Kubernetes, and of
+// each the newest patch release that this nucspark was made for.
+var KubernetesReleases = map[string]string{"1.34": "1.34.4", "1.35": "1.35.4", "1.36": "1.36.3"}
+
+// KubernetesMinors are the supported minor versions, the oldest first.
+var KubernetesMinors = slices.Sorted(maps.Keys(KubernetesReleases))
+
+var newestMinor = KubernetesMinors[len(KubernetesMinors)-1]
 
 // Node finds a node by its name.
 func (c *Cluster) Node(name string) (*Node, bool) {

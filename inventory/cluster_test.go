@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -140,39 +139,6 @@ func TestSnippets(t *testing.T) {
 		_, err := Parse("cluster.hcl", []byte(test.src))
 		if err == nil || !strings.Contains(err.Error(), test.want) || test.never != "" && strings.Contains(err.Error(), test.never) {
 			t.Errorf("%s: want %q, never %q:\n%v", test.name, test.want, test.never, err)
-		}
-	}
-}
-
-var allShapes = []shape{variableShape, clusterShape, sshShape, aptShape, nodeShape, nodeNFSShape, nodeHDFSShape, volumeShape, networkShape,
-	accessShape, mirrorShape, registryShape, imagesShape, patchShape, nfsShape, hdfsShape, namenodeShape, resourcesShape, amountShape, sparkShape, executorShape}
-
-// TestDocumented keeps docs/inventory.md and the full example complete.
-func TestDocumented(t *testing.T) {
-	doc, err := os.ReadFile("../docs/inventory.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	full, err := os.ReadFile("../examples/full.hcl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, block := range rootShape.blockNames() {
-		if !regexp.MustCompile(`(?m)^## .*` + "`" + block + `\b`).Match(doc) {
-			t.Errorf("docs/inventory.md has no heading for %s", block)
-		}
-		if !regexp.MustCompile(`(?m)^(# )?` + block + ` `).Match(full) {
-			t.Errorf("examples/full.hcl has no %s block", block)
-		}
-	}
-	for _, s := range allShapes {
-		for _, name := range append(s.blockNames(), s.attrs...) {
-			if !strings.Contains(string(doc), "`"+name+"`") {
-				t.Errorf("docs/inventory.md does not describe %s", name)
-			}
-			if !regexp.MustCompile(`\b` + name + `\b`).Match(full) {
-				t.Errorf("examples/full.hcl does not show %s", name)
-			}
 		}
 	}
 }

@@ -2,49 +2,8 @@ package inventory
 
 import (
 	"fmt"
-	"net/netip"
-	"time"
 
 	"github.com/hashicorp/hcl/v2"
-)
-
-// What may stand where. docs/inventory.md describes every name; a test compares.
-var (
-	rootShape = shape{blocks: []hcl.BlockHeaderSchema{
-		{Type: "variable", LabelNames: []string{"name"}},
-		{Type: "cluster", LabelNames: []string{"name"}},
-		{Type: "ssh"}, {Type: "apt"},
-		{Type: "node", LabelNames: []string{"name"}},
-		{Type: "volume", LabelNames: []string{"name"}},
-		{Type: "network"}, {Type: "access"}, {Type: "mirror"},
-		{Type: "registry", LabelNames: []string{"host"}},
-		{Type: "images"},
-		{Type: "patch", LabelNames: []string{"target"}},
-		{Type: "nfs"}, {Type: "hdfs"}, {Type: "spark"},
-	}}
-	variableShape = shape{attrs: []string{"default", "sensitive"}}
-	clusterShape  = shape{attrs: []string{"kubernetes"}}
-	sshShape      = shape{attrs: []string{"user", "port", "private_key", "known_hosts", "password", "sudo_password",
-		"connect_timeout", "idle_timeout"}}
-	aptShape  = shape{attrs: []string{"lock_timeout"}}
-	nodeShape = shape{attrs: []string{"address", "role", "port", "host_key", "mac", "labels"},
-		blocks: []hcl.BlockHeaderSchema{{Type: "nfs"}, {Type: "hdfs"}}}
-	nodeNFSShape   = shape{attrs: []string{"export", "server"}}
-	nodeHDFSShape  = shape{attrs: []string{"dirs"}}
-	volumeShape    = shape{attrs: []string{"node", "size", "uid", "gid", "mode"}}
-	networkShape   = shape{attrs: []string{"pods", "services"}}
-	accessShape    = shape{attrs: []string{"allow"}}
-	mirrorShape    = shape{attrs: []string{"apt", "registry", "keys"}}
-	registryShape  = shape{attrs: []string{"username", "password"}}
-	imagesShape    = shape{attrs: []string{"hadoop", "spark", "flannel", "flannel_cni"}}
-	patchShape     = shape{attrs: []string{"config", "ignore_preflight_errors"}}
-	nfsShape       = shape{attrs: []string{"version", "server"}}
-	hdfsShape      = shape{attrs: []string{"replication", "reserve"}, blocks: []hcl.BlockHeaderSchema{{Type: "namenode"}, {Type: "datanode"}}}
-	namenodeShape  = shape{attrs: []string{"dir", "checkpoint_dir"}, blocks: resourcesShape.blocks}
-	resourcesShape = shape{blocks: []hcl.BlockHeaderSchema{{Type: "requests"}, {Type: "limits"}}}
-	amountShape    = shape{attrs: []string{"cpu", "memory"}}
-	sparkShape     = shape{attrs: []string{"properties"}, blocks: []hcl.BlockHeaderSchema{{Type: "master"}, {Type: "worker"}, {Type: "executor"}, {Type: "driver"}}}
-	executorShape  = shape{attrs: []string{"cores", "memory"}}
 )
 
 // patchTargets are the components whose configuration can be patched.
@@ -73,11 +32,11 @@ type executorPlaces struct{ cores, memory place }
 
 // decode fills the cluster with defaults and with what is written.
 func (d *decoder) decode() {
-	root := d.open("", hcl.Range{Filename: d.c.File, Start: hcl.InitialPos, End: hcl.InitialPos}, d.file.Body, rootShape)
-	d.variables(root.blocks)
+	root := d.open("", hcl.Range{Filename: d.c.File, Start: hcl.InitialPos, End: hcl.InitialPos}, d.file.Body, &reference)
+	d.variables(root)
 	d.cluster(root)
 	d.ssh(root)
-	if b := root.nested("apt", aptShape); b != nil {
+	if b := root.nested("apt"); b != nil {
 		read(b, "lock_timeout", &d.c.Apt.LockTimeout, duration)
 	}
 	d.nfs(root) // its server is the default of the nodes'
@@ -92,13 +51,13 @@ func (d *decoder) decode() {
 		at.ok = d.unique(of, name, hb.Type, at)
 		switch hb.Type {
 		case "node":
-			d.node(hb, at)
+			d.node(root, hb, at)
 		case "volume":
-			d.volume(hb, at)
+			d.volume(root, hb, at)
 		case "registry":
-			d.registry(hb, at)
+			d.registry(root, hb, at)
 		case "patch":
-			d.patch(hb, at)
+			d.patch(root, hb, at)
 		}
 	}
 	d.network(root)
@@ -112,16 +71,15 @@ func (d *decoder) cluster(root *block) {
 	hb := root.one("cluster")
 	if hb == nil {
 		if !d.partial {
-			latest := KubernetesMinors[len(KubernetesMinors)-1]
-			d.report(Error, root.at(), fmt.Sprintf("Write:\ncluster \"NAME\" {\n  kubernetes = %q\n}", latest), "there is no cluster block")
+			d.report(Error, root.at(), fmt.Sprintf("Write:\ncluster \"NAME\" {\n  kubernetes = %q\n}", newestMinor), "there is no cluster block")
 		}
 		return
 	}
 	d.c.Name = hb.Labels[0]
 	at := place{rng: labelRange(hb), in: "cluster " + visible(d.c.Name)}
 	d.name(at, "cluster", d.c.Name)
-	b := d.open(at.in, hb.DefRange, hb.Body, clusterShape)
-	b.need(read(b, "kubernetes", &d.c.Kubernetes, kubernetesVersion), "kubernetes", quote(KubernetesMinors[len(KubernetesMinors)-1]))
+	b := root.labelled(at.in, hb)
+	read(b, "kubernetes", &d.c.Kubernetes, kubernetesVersion)
 }
 
 // name reports a label that cannot be a host name and a Kubernetes name.
@@ -134,9 +92,7 @@ func (d *decoder) name(at place, what, s string) bool {
 }
 
 func (d *decoder) ssh(root *block) {
-	d.c.SSH = SSH{Port: 22, ConnectTimeout: 10 * time.Second, IdleTimeout: 10 * time.Minute}
-	d.c.Apt = Apt{LockTimeout: 10 * time.Minute}
-	b := root.nested("ssh", sshShape)
+	b := root.nested("ssh")
 	if b == nil {
 		if !d.partial {
 			d.report(Error, root.at(), "Write, with the account on the machines that may use sudo:\nssh {\n  user = \"NAME\"\n}", "there is no ssh block")
@@ -144,7 +100,7 @@ func (d *decoder) ssh(root *block) {
 		return
 	}
 	s := &d.c.SSH
-	b.need(read(b, "user", &s.User, text(user)), "user", `"ubuntu"`)
+	read(b, "user", &s.User, text(user))
 	read(b, "port", &s.Port, integer(1, 65535))
 	read(b, "private_key", &s.PrivateKey, d.keyFile(privateKey))
 	read(b, "known_hosts", &s.KnownHosts, text(d.localPath))
@@ -155,29 +111,28 @@ func (d *decoder) ssh(root *block) {
 	read(b, "idle_timeout", &s.IdleTimeout, duration)
 }
 
-func (d *decoder) node(hb *hcl.Block, at place) {
-	n := Node{Name: hb.Labels[0], Role: Worker, Port: d.c.SSH.Port}
+func (d *decoder) node(root *block, hb *hcl.Block, at place) {
+	n := standardNode
+	n.Name, n.Port = hb.Labels[0], d.c.SSH.Port
 	p := nodePlaces{name: at}
 	if at.ok && n.Name == "localhost" {
 		d.report(Error, at, "Give the machine a name of its own.", "node name %q means every machine itself", n.Name)
 	} else {
 		d.name(at, "node", n.Name)
 	}
-	b := d.open(at.in, hb.DefRange, hb.Body, nodeShape)
+	b := root.labelled(at.in, hb)
 	p.address = read(b, "address", &n.Address, text(address))
-	b.need(p.address, "address", `"192.168.1.11"`)
 	p.role = read(b, "role", &n.Role, oneOf(ControlPlane, Worker))
 	read(b, "port", &n.Port, integer(1, 65535))
 	p.hostKey = read(b, "host_key", &n.HostKey, text(hostKey))
 	p.mac = read(b, "mac", &n.MAC, text(mac))
 	read(b, "labels", &n.Labels, table(label))
-	if nb := b.nested("nfs", nodeNFSShape); nb != nil {
+	if nb := b.nested("nfs"); nb != nil {
 		n.NFS = &NodeNFS{Server: d.c.NFS.Server}
 		p.export = read(nb, "export", &n.NFS.Export, text(dataDir))
-		nb.need(p.export, "export", `"/srv/nfs"`)
 		read(nb, "server", &n.NFS.Server, oneOf("kernel", "ganesha"))
 	}
-	if nb := b.nested("hdfs", nodeHDFSShape); nb != nil {
+	if nb := b.nested("hdfs"); nb != nil {
 		n.HDFS = &NodeHDFS{}
 		p.dirs = read(nb, "dirs", &n.HDFS.Dirs, list(func(a arg) (string, bool) {
 			dir, ok := text(dataDir)(a)
@@ -185,19 +140,18 @@ func (d *decoder) node(hb *hcl.Block, at place) {
 			p.eachDir = append(p.eachDir, a.at)
 			return dir, ok
 		}))
-		nb.need(p.dirs, "dirs", `["/data/hdfs"]`)
 	}
 	d.c.Nodes = append(d.c.Nodes, n)
 	d.places.nodes = append(d.places.nodes, p)
 }
 
-func (d *decoder) volume(hb *hcl.Block, at place) {
-	v := Volume{Name: hb.Labels[0], UID: SparkID, GID: SparkID, Mode: 0o775}
+func (d *decoder) volume(root *block, hb *hcl.Block, at place) {
+	v := standardVolume
+	v.Name = hb.Labels[0]
 	d.name(at, "volume", v.Name)
-	b := d.open(at.in, hb.DefRange, hb.Body, volumeShape)
+	b := root.labelled(at.in, hb)
 	p := read(b, "node", &v.Node, text(dnsLabel))
-	b.need(p, "node", `"nuc02"`)
-	b.need(read(b, "size", &v.Size, size), "size", `"50Gi"`)
+	read(b, "size", &v.Size, size)
 	// The highest ids are reserved for "nobody" and "no change" (chown(2)).
 	read(b, "uid", &v.UID, integer(0, 1<<31-3))
 	read(b, "gid", &v.GID, integer(0, 1<<31-3))
@@ -208,13 +162,12 @@ func (d *decoder) volume(hb *hcl.Block, at place) {
 
 func (d *decoder) network(root *block) {
 	n := &d.c.Network
-	n.Pods, n.Services = netip.MustParsePrefix("10.244.0.0/16"), netip.MustParsePrefix("10.96.0.0/16")
 	d.places.pods.ok, d.places.services.ok = true, true // the defaults
-	if b := root.nested("network", networkShape); b != nil {
+	if b := root.nested("network"); b != nil {
 		d.places.pods = orDefault(read(b, "pods", &n.Pods, text(prefix)))
 		d.places.services = orDefault(read(b, "services", &n.Services, text(prefix)))
 	}
-	if b := root.nested("access", accessShape); b != nil {
+	if b := root.nested("access"); b != nil {
 		at := read(b, "allow", &d.c.Access.Allow, list(text(allowed)))
 		for _, p := range d.c.Access.Allow {
 			if p.Bits() == 0 {
@@ -231,7 +184,7 @@ func orDefault(p place) place {
 }
 
 func (d *decoder) mirror(root *block) {
-	b := root.nested("mirror", mirrorShape)
+	b := root.nested("mirror")
 	if b == nil {
 		return
 	}
@@ -247,26 +200,20 @@ func (d *decoder) mirror(root *block) {
 	}
 }
 
-func (d *decoder) registry(hb *hcl.Block, at place) {
+func (d *decoder) registry(root *block, hb *hcl.Block, at place) {
 	r := Registry{Host: hb.Labels[0]}
 	if err := registryHost(r.Host); err != nil {
 		d.report(Error, at, err.(problem).detail, "%v", err)
 	}
-	b := d.open(at.in, hb.DefRange, hb.Body, registryShape)
-	b.need(read(b, "username", &r.Username, text(func(s string) (string, error) { return s, nil })), "username", `"NAME"`)
-	b.need(readSecret(b, "password", &r.Password), "password", "var.NAME")
+	b := root.labelled(at.in, hb)
+	read(b, "username", &r.Username, text(func(s string) (string, error) { return s, nil }))
+	readSecret(b, "password", &r.Password)
 	d.c.Registries = append(d.c.Registries, r)
 }
 
 func (d *decoder) images(root *block) {
 	i := &d.c.Images
-	*i = Images{
-		Hadoop:     "docker.io/apache/hadoop:3.5.0",
-		Spark:      "docker.io/apache/spark:4.0.5-scala2.13-java17-python3-ubuntu",
-		Flannel:    "ghcr.io/flannel-io/flannel:v0.28.4",
-		FlannelCNI: "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel1",
-	}
-	if b := root.nested("images", imagesShape); b != nil {
+	if b := root.nested("images"); b != nil {
 		read(b, "hadoop", &i.Hadoop, text(image))
 		read(b, "spark", &i.Spark, text(image))
 		read(b, "flannel", &i.Flannel, text(image))
@@ -274,13 +221,13 @@ func (d *decoder) images(root *block) {
 	}
 }
 
-func (d *decoder) patch(hb *hcl.Block, at place) {
+func (d *decoder) patch(root *block, hb *hcl.Block, at place) {
 	target := hb.Labels[0]
 	if _, ok := oneOf(patchTargets...)(d.labelArg(target, at)); !ok {
 		return
 	}
 	var p Patch
-	b := d.open(at.in, hb.DefRange, hb.Body, patchShape)
+	b := root.labelled(at.in, hb)
 	config := read(b, "config", &p.Config, object)
 	checks := read(b, "ignore_preflight_errors", &p.IgnorePreflight, list(text(preflightCheck)))
 	if checks.given && target != "kubeadm" {
@@ -299,8 +246,7 @@ func (d *decoder) patch(hb *hcl.Block, at place) {
 
 func (d *decoder) nfs(root *block) {
 	n := &d.c.NFS
-	n.Version = "4.2"
-	if b := root.nested("nfs", nfsShape); b != nil {
+	if b := root.nested("nfs"); b != nil {
 		read(b, "version", &n.Version, oneOf("3", "4", "4.0", "4.1", "4.2"))
 		read(b, "server", &n.Server, oneOf("kernel", "ganesha"))
 	}
@@ -311,52 +257,47 @@ func (d *decoder) hdfs(root *block) {
 	for _, n := range d.c.Nodes {
 		h.Enabled = h.Enabled || n.HDFS != nil
 	}
-	h.NamenodeDir, h.CheckpointDir = defaultNamenodeDir, defaultCheckpointDir
 	d.places.namenode.ok, d.places.checkpoint.ok = true, true
-	b := root.nested("hdfs", hdfsShape)
+	b := root.nested("hdfs")
 	var namenode, datanode *block
 	if b != nil {
 		// 512 is dfs.replication.max of hdfs-default.xml.
 		d.places.replication = read(b, "replication", &h.Replication, integer(1, 512))
 		read(b, "reserve", &h.Reserve, size)
-		if namenode = b.nested("namenode", namenodeShape); namenode != nil {
+		if namenode = b.nested("namenode"); namenode != nil {
 			d.places.namenode = orDefault(read(namenode, "dir", &h.NamenodeDir, text(dataDir)))
 			d.places.checkpoint = orDefault(read(namenode, "checkpoint_dir", &h.CheckpointDir, text(dataDir)))
 		}
-		datanode = b.nested("datanode", resourcesShape)
+		datanode = b.nested("datanode")
 	}
-	d.resources(namenode, &h.Namenode, Resources{Requests: Amount{250, 1 * GiB}, Limits: Amount{0, 2 * GiB}})
-	d.resources(datanode, &h.Datanode, Resources{Requests: Amount{250, 1 * GiB}, Limits: Amount{0, 1 * GiB}})
+	d.resources(namenode, &h.Namenode)
+	d.resources(datanode, &h.Datanode)
 }
 
 func (d *decoder) spark(root *block) {
 	s := &d.c.Spark
-	b := root.nested("spark", sparkShape)
+	b := root.nested("spark")
 	var master, worker, executor, driver *block
 	if b != nil {
-		master, worker = b.nested("master", resourcesShape), b.nested("worker", resourcesShape)
-		executor, driver = b.nested("executor", executorShape), b.nested("driver", executorShape)
+		master, worker = b.nested("master"), b.nested("worker")
+		executor, driver = b.nested("executor"), b.nested("driver")
 		read(b, "properties", &s.Properties, table(property))
 	}
-	d.resources(master, &s.Master, Resources{Requests: Amount{100, 512 * MiB}, Limits: Amount{0, 1 * GiB}})
-	// For a machine with four cores and 16 GiB: what the system, Kubernetes and
-	// a datanode leave.
-	d.places.worker = d.resources(worker, &s.Worker, Resources{Limits: Amount{3000, 10 * GiB}})
+	d.resources(master, &s.Master)
+	d.places.worker = d.resources(worker, &s.Worker)
 	s.Executor = DefaultExecutor(s.Worker.Limits)
 	d.places.executor = d.executor(executor, &s.Executor)
-	s.Driver = Executor{Cores: 1, Memory: 1 * GiB}
 	d.executor(driver, &s.Driver)
 }
 
 // resources reads requests and limits. A default request that is above a
 // written limit gives way to it.
-func (d *decoder) resources(b *block, r *Resources, standard Resources) (p resourcePlaces) {
-	*r = standard
+func (d *decoder) resources(b *block, r *Resources) (p resourcePlaces) {
 	if b == nil {
 		return p
 	}
-	p.limits = amount(b.nested("limits", amountShape), &r.Limits)
-	p.requests = amount(b.nested("requests", amountShape), &r.Requests)
+	p.limits = amount(b.nested("limits"), &r.Limits)
+	p.requests = amount(b.nested("requests"), &r.Requests)
 	if r.Limits.CPU > 0 && r.Requests.CPU > r.Limits.CPU {
 		if p.requests.cpu.ok && p.limits.cpu.ok {
 			d.report(Error, p.requests.cpu, "", "cpu %s is more than the limit of %s at %s", r.Requests.CPU, r.Limits.CPU, p.limits.cpu.line())

@@ -69,7 +69,9 @@ func ParseWith(path string, src []byte, lookup func(string) (string, bool)) (*Cl
 	if err != nil {
 		return nil, fmt.Errorf("find the folder of %s: %w", path, err)
 	}
-	d := &decoder{src: src, dir: dir, lookup: lookup, c: &Cluster{File: path}}
+	c := standard
+	c.File = path
+	d := &decoder{src: src, dir: dir, lookup: lookup, c: &c}
 	if d.parse(path) {
 		d.decode()
 		d.check()
@@ -120,11 +122,11 @@ func readBounded(path string, limit int64) ([]byte, error) {
 // variables evaluates the variable blocks and makes them known as var.NAME.
 // One whose value could not be found is unknown, so that its uses are not
 // reported again.
-func (d *decoder) variables(blocks hcl.Blocks) {
+func (d *decoder) variables(root *block) {
 	values := map[string]cty.Value{}
 	seen := map[string]place{}
 	d.ctx = &hcl.EvalContext{Functions: map[string]function.Function{"env": envFunction(d.lookup)}}
-	for _, hb := range blocks {
+	for _, hb := range root.blocks {
 		if hb.Type != "variable" {
 			continue
 		}
@@ -137,13 +139,11 @@ func (d *decoder) variables(blocks hcl.Blocks) {
 			d.report(Error, at, "Use letters, digits, _ and -; begin with a letter.", "variable %q cannot be written as var.NAME", name)
 		}
 		values[name] = cty.DynamicVal
-		b := d.open(at.in, hb.DefRange, hb.Body, variableShape)
+		b := root.labelled(at.in, hb)
 		hidden := false
 		sensitive := read(b, "sensitive", &hidden, boolean)
 		a, state := b.arg("default")
 		switch {
-		case state == absent:
-			d.report(Error, b.at(), `Write default = "…" or default = env("NAME").`, "variable %q has no value", name)
 		case state == valid && !a.val.Type().IsPrimitiveType():
 			a.fail("A variable is a text, a number or a truth value.", "must be a single value")
 		case state == valid:

@@ -5,7 +5,9 @@ import (
 	"time"
 )
 
-// Cluster is one inventory file, decoded, with every default filled in.
+// Cluster is one inventory file, decoded, with every default filled in: those
+// that are a value of their own are in reference.go, with what each name of the
+// file means.
 // A Cluster that Load returned without error holds every rule that this
 // package checks; the other packages do not check them again.
 type Cluster struct {
@@ -31,18 +33,18 @@ type Cluster struct {
 // SSH says how the machines are reached.
 type SSH struct {
 	User           string
-	Port           int           // default 22
-	PrivateKey     string        // absolute path, or "" for the agent and the usual key files
-	KnownHosts     string        // absolute path, or "" for the one in the state directory
-	Password       Secret        // tried last
-	SudoPassword   Secret        // defaults to Password
-	ConnectTimeout time.Duration // default 10s
-	IdleTimeout    time.Duration // a command that prints nothing for so long is given up; default 10m
+	Port           int
+	PrivateKey     string // absolute path, or "" for the agent and the usual key files
+	KnownHosts     string // absolute path, or "" for the one in the state directory
+	Password       Secret // tried last
+	SudoPassword   Secret // defaults to Password
+	ConnectTimeout time.Duration
+	IdleTimeout    time.Duration // a command that prints nothing for so long is given up
 }
 
 // Apt holds what concerns the package manager of the nodes.
 type Apt struct {
-	LockTimeout time.Duration // how long to wait for another apt or dpkg; default 10m
+	LockTimeout time.Duration // how long to wait for another apt or dpkg
 }
 
 // Role is what a node does for Kubernetes.
@@ -50,7 +52,7 @@ type Role string
 
 const (
 	ControlPlane Role = "control-plane"
-	Worker       Role = "worker" // the default
+	Worker       Role = "worker"
 )
 
 // Node is one machine.
@@ -82,9 +84,9 @@ type Volume struct {
 	Name string
 	Node string // a node with an nfs block
 	Size Size   // not enforced by NFS
-	UID  int    // default SparkID
-	GID  int    // default SparkID
-	Mode uint32 // default 0775
+	UID  int
+	GID  int
+	Mode uint32
 }
 
 // SparkID is the id of the system user and group "spark" on every node and in
@@ -95,8 +97,8 @@ const SparkID = 871
 
 // Network is the address plan of the cluster.
 type Network struct {
-	Pods     netip.Prefix // default 10.244.0.0/16
-	Services netip.Prefix // default 10.96.0.0/16
+	Pods     netip.Prefix
+	Services netip.Prefix
 }
 
 // Mirror replaces the upstream package repositories and image registries.
@@ -134,7 +136,7 @@ type Patch struct {
 
 // NFS holds what is common to all exports and mounts.
 type NFS struct {
-	Version string // mount option vers=; default "4.2"
+	Version string // mount option vers=
 	Server  string // "kernel", "ganesha" or ""
 }
 
@@ -143,8 +145,8 @@ type HDFS struct {
 	Enabled       bool   // some node has an hdfs block
 	Replication   int    // as given, 0 for "choose": min(3, N-1), 2 for two datanodes, 1 for one
 	Reserve       Size   // bytes left free on each disk; 0 for 15 % of it
-	NamenodeDir   string // absolute directory on the control plane; default /var/lib/nucspark/namenode
-	CheckpointDir string // on the machine that keeps the second copy; default /var/lib/nucspark/checkpoint
+	NamenodeDir   string // absolute directory on the control plane
+	CheckpointDir string // on the machine that keeps the second copy
 	Namenode      Resources
 	Datanode      Resources
 }

@@ -334,7 +334,7 @@ var version = regexp.MustCompile(`^(1\.(?:0|[1-9][0-9]?))(\.(?:0|[1-9][0-9]{0,2}
 
 // kubernetesVersion accepts a supported minor version or one patch of it.
 func kubernetesVersion(a arg) (string, bool) {
-	supported := "Supported are " + strings.Join(KubernetesMinors, ", ") + ", or one patch such as \"" + KubernetesMinors[len(KubernetesMinors)-1] + ".3\"."
+	supported := "Supported are " + strings.Join(KubernetesMinors, ", ") + ", or one patch such as " + quote(KubernetesReleases[newestMinor]) + "."
 	if a.val.Type() == cty.Number {
 		a.fail("Write it in quotes: as a number, 1.30 would be 1.3. "+supported, "must be a text")
 		return "", false

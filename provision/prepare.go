@@ -44,9 +44,6 @@ type RecordCopy struct {
 	Members map[string]Member `json:"members"`
 }
 
-// patches are the newest patch releases that this nucspark was made for.
-var patches = map[string]string{"1.34": "1.34.4", "1.35": "1.35.4", "1.36": "1.36.3"}
-
 // Prepare surveys the machines and works out what steps are made from. It
 // changes nothing. A [RefusedError] says what must be put right first. The map
 // holds the nodes that cannot be worked on now, and why; the others can.
@@ -230,10 +227,11 @@ func kubernetesVersion(want, runs string) (string, error) {
 	case runs == "" && exact:
 		return want, nil
 	case runs == "":
-		if patches[want] == "" {
+		newest := inventory.KubernetesReleases[want]
+		if newest == "" {
 			return "", &RefusedError{Reasons: []string{fmt.Sprintf("this nucspark has no patch release for Kubernetes %q; write an exact version, such as \"%s.1\"", want, want)}}
 		}
-		return patches[want], nil
+		return newest, nil
 	case want == runs, !exact && strings.HasPrefix(runs, want+"."):
 		return runs, nil
 	}
