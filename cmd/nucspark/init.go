@@ -58,13 +58,19 @@ have, in HCL or, as FILE.json, in JSON:
     hdfs     = ["/data/hdfs"]           # [] for none
     nfs      = "/data/nfs"              # "none" for none
   }
-  volume   { name = "shared"            # "none" for none
-             node = "nuc02"
-             size = "50Gi" }
-  worker   { cpu = "3"
-             memory = "10Gi" }
-  executor { cores = 3
-             memory = "8g" }
+  volume {
+    name = "shared"                     # "none" for none
+    node = "nuc02"
+    size = "50Gi"
+  }
+  worker {
+    cpu    = "3"
+    memory = "10Gi"
+  }
+  executor {
+    cores  = 3
+    memory = "8g"
+  }
 
 Where sudo asks for a password, it comes from the environment variable
 ` + wizard.SudoVariable + `, now and later; the file holds its name only.`,

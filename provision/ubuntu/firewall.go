@@ -190,18 +190,17 @@ func elements(prefixes []netip.Prefix) []string {
 		}
 		list = append(list, p)
 	}
-	// Wider ones first, so that each is compared with what may hold it.
-	slices.SortFunc(list, func(a, b netip.Prefix) int { return a.Bits() - b.Bits() })
-	var kept []netip.Prefix
-	for _, p := range list {
-		if !slices.ContainsFunc(kept, func(k netip.Prefix) bool { return k.Overlaps(p) }) {
-			kept = append(kept, p)
-		}
-	}
-	slices.SortFunc(kept, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+	// Two networks are apart, or one holds the other: in the order of their first
+	// addresses, the wider before the narrower, what holds a network is the last
+	// one that was kept.
+	slices.SortFunc(list, netip.Prefix.Compare)
 	var texts []string
-	for _, p := range kept {
-		texts = append(texts, prefixText(p))
+	var last netip.Prefix
+	for _, p := range list {
+		if !last.Overlaps(p) {
+			texts = append(texts, prefixText(p))
+			last = p
+		}
 	}
 	return texts
 }

@@ -33,6 +33,31 @@ func TestFirewall(t *testing.T) {
 	checkRules(t, rules)
 }
 
+func TestElements(t *testing.T) {
+	for _, c := range []struct{ prefixes, want string }{
+		{"", ""},
+		{"192.168.1.13/32 192.168.1.11/32 192.168.1.12/32 192.168.1.9/32", "192.168.1.9 192.168.1.11 192.168.1.12 192.168.1.13"},
+		{"192.168.1.11/32 192.168.1.11/32", "192.168.1.11"},
+		{"10.244.0.0/16 192.168.1.7/32 192.168.1.0/24", "10.244.0.0/16 192.168.1.0/24"},
+		{"192.168.1.0/24 192.168.1.0/32 192.168.0.0/16 192.168.1.255/32 192.169.0.0/32", "192.168.0.0/16 192.169.0.0"},
+		// One that another holds says nothing of those behind it.
+		{"10.0.0.0/8 10.1.0.0/16 10.1.2.3/32 10.200.0.0/24 11.0.0.0/8", "10.0.0.0/8 11.0.0.0/8"},
+		{"10.0.0.0/25 10.0.0.128/25 10.0.1.0/24", "10.0.0.0/25 10.0.0.128/25 10.0.1.0/24"},
+		{"192.168.1.7/24 192.168.1.9/24", "192.168.1.0/24"}, // host bits
+		{"0.0.0.0/0 10.0.0.0/8 192.168.1.7/32", "0.0.0.0/1 128.0.0.0/1"},
+		{"fd00::/8 fd12::1/128 fe80::/10", "fd00::/8 fe80::/10"},
+		{"::/0 fd00::/8", "::/1 8000::/1"},
+	} {
+		var prefixes []netip.Prefix
+		for _, p := range strings.Fields(c.prefixes) {
+			prefixes = append(prefixes, netip.MustParsePrefix(p))
+		}
+		if got := strings.Join(elements(prefixes), " "); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.prefixes, got, c.want)
+		}
+	}
+}
+
 // checkRules asks nft itself, where there is one.
 func checkRules(t *testing.T, rules string) {
 	t.Helper()
