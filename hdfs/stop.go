@@ -2,9 +2,7 @@ package hdfs
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"time"
 
 	"nucspark.io/nucspark/provision"
 )
@@ -59,8 +57,6 @@ func (s datanodeStopped) pod(f provision.Facts) string {
 }
 
 func (s datanodeStopped) Apply(ctx context.Context, env *provision.Env, changes []provision.Change) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, replaceBound, fmt.Errorf("the datanode on %s did not end within %s; %s", s.leaving.Name, replaceBound, seePods))
-	defer cancel()
 	k, err := env.Kube(ctx)
 	if err != nil {
 		return err
@@ -70,21 +66,18 @@ func (s datanodeStopped) Apply(ctx context.Context, env *provision.Env, changes 
 			return err
 		}
 	}
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		f, err := env.Read(ctx, s.Reads()...)
-		if err != nil && !provision.IsTransient(err) {
-			return err
-		}
-		if err == nil && f.Known(datanodePods) && s.pod(f) == "" {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-		}
+	gone := provision.WaitFor{Base: provision.Base{Name: s.Name, Node: s.leaving.Name}, Key: "the end of the datanode", Queries: []provision.Query{datanodePods}, Bound: replaceBound, Hint: seePods,
+		Missing: func(f provision.Facts) string {
+			if !f.Known(datanodePods) {
+				return "the API server does not answer"
+			}
+			if pod := s.pod(f); pod != "" {
+				return pod + " ends"
+			}
+			return ""
+		}}
+	if err := gone.Apply(ctx, env, nil); err != nil {
+		return err
 	}
 	for _, c := range changes {
 		if c.Kind == "DaemonSet" || c.Kind == "StatefulSet" {

@@ -3,7 +3,6 @@ package spark
 import (
 	"context"
 	"fmt"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -59,9 +58,6 @@ func (s workerLeaves) Diff(f provision.Facts) ([]provision.Change, error) {
 }
 
 func (s workerLeaves) Apply(ctx context.Context, env *provision.Env, _ []provision.Change) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, replaceBound,
-		fmt.Errorf("the worker on %s did not end within %s; nucspark kubectl -- -n %s get pods -o wide shows it", s.leaving.Name, replaceBound, provision.Namespace))
-	defer cancel()
 	k, err := env.Kube(ctx)
 	if err != nil {
 		return err
@@ -70,26 +66,15 @@ func (s workerLeaves) Apply(ctx context.Context, env *provision.Env, _ []provisi
 	if _, err := k.Clientset().CoreV1().Nodes().Patch(ctx, s.leaving.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: kube.Manager + "-leave"}); err != nil {
 		return err
 	}
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for said := false; ; {
-		pods, err := k.List(ctx, workerPods.APIVersion, workerPods.Kind, workerPods.Namespace, workerPods.Selector)
-		if err == nil {
-			name := s.pod(pods)
-			if name == "" {
-				return nil
+	return provision.WaitFor{Base: provision.Base{Name: s.Name, Node: s.leaving.Name}, Key: "the end of the worker", Queries: []provision.Query{workerPods}, Bound: replaceBound,
+		Hint: "nucspark kubectl -- -n " + provision.Namespace + " get pods -o wide shows it",
+		Missing: func(f provision.Facts) string {
+			if !f.Known(workerPods) {
+				return "the API server does not answer"
 			}
-			if !said {
-				env.Log("waiting: " + name + " hands over its work and ends")
-				said = true
+			if pod := s.pod(workerPods.In(f)); pod != "" {
+				return pod + " hands over its work and ends"
 			}
-		} else if !kube.IsTransient(err) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-		}
-	}
+			return ""
+		}}.Apply(ctx, env, nil)
 }
