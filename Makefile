@@ -72,13 +72,14 @@ bench-tools:
 	fi
 
 .PHONY: pictures
-pictures: go-present ## Draw the pictures of the progress screen from recorded runs
+pictures: go-present ## Draw the pictures of the screens from recorded runs
 	@mkdir -p docs/pictures
 	@draw() { $(GO) run ./tui/replay -svg "docs/pictures/$$1.svg" "$${@:2}"; }; \
 	draw up -at 62s -size 100x19 -before tui/testdata/clean.jsonl tui/testdata/clean.jsonl; \
 	draw failed -at 51s -size 100x22 tui/testdata/failed.jsonl; \
 	draw log -at 62s -size 100x19 -keys down,enter tui/testdata/clean.jsonl; \
-	draw down -at 25s -size 100x16 -done down -title "nucspark down" -before tui/testdata/down.jsonl tui/testdata/down.jsonl
+	draw down -at 25s -size 100x16 -done down -title "nucspark down" -before tui/testdata/down.jsonl tui/testdata/down.jsonl; \
+	draw status -status -size 100x34 -title "nucspark status --watch" tui/testdata/watch.json
 
 .PHONY: test-vm
 test-vm: build ## Virtual machines: kernel NFS, cgroups, swap, reboots, power cuts (root; not yet seen to pass)

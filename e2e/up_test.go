@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ import (
 
 	"nucspark.io/nucspark/lab"
 	"nucspark.io/nucspark/provision"
+	"nucspark.io/nucspark/watch"
 )
 
 // TestLab goes from bare machines to a word count, as the README does, with
@@ -450,9 +452,19 @@ func (b *bench) testLock(t *testing.T) {
 }
 
 // testPowerCut: status tells what a machine that is off takes with it, and
-// everything comes back by itself when it is on again.
+// everything comes back by itself when it is on again. Who watches sees the
+// others meanwhile, and it again.
 func (b *bench) testPowerCut(t *testing.T) {
+	w := b.watch(t)
+	w.until(t, "all well", func(l look) bool {
+		return l.well() && !slices.ContainsFunc(l.Machines, func(m watch.Machine) bool { return m.Vitals == nil || m.Vitals.Use == nil || len(m.Vitals.Disks) == 0 })
+	})
 	b.ok(t, "lab", "kill", "--name", labName, "nuc03")
+	w.until(t, "nuc03 silent, and nuc02 looked at since", func(l look) bool {
+		off, other := l.machine("nuc03"), l.machine("nuc02")
+		return len(l.Problems) > 0 && l.Problems[0].Level == watch.Silent && l.Problems[0].Name == "nuc03" && len(l.Problems[0].With) > 0 &&
+			off.Vitals == nil && other.Vitals != nil && other.Seen.After(off.Seen.Add(2*time.Second))
+	})
 	seen := map[string]bool{}
 	for _, h := range b.status(t) {
 		if !h.OK && h.Node == "nuc03" {
@@ -475,6 +487,8 @@ func (b *bench) testPowerCut(t *testing.T) {
 		}
 		return bad == ""
 	})
+	w.until(t, "nuc03 back, and all well", func(l look) bool { return l.well() && l.machine("nuc03").Vitals != nil })
+	w.end(t)
 	// A worker is registered a moment before its pod is ready, which the plan
 	// waits for.
 	var plan output

@@ -41,7 +41,8 @@ type namenodeInfo struct {
 
 // deadNode is one datanode that the namenode does not hear any more.
 type deadNode struct {
-	LastContact int64 `json:"lastContact"` // seconds ago; since 1970 of one that it never heard
+	LastContact    int64 `json:"lastContact"` // seconds ago; since 1970 of one that it never heard
+	Decommissioned bool  `json:"decommissioned"`
 }
 
 // leavingNode is what the namenode, every 30 s, counts of a datanode that is

@@ -235,6 +235,16 @@ func (f *Fleet) surveyEach(ctx context.Context, nodes []inventory.Node, connecte
 	return machines, failed
 }
 
+// SurveyNode connects to one node of the inventory and asks what it is.
+func (f *Fleet) SurveyNode(ctx context.Context, node string) (Machine, error) {
+	n, ok := f.cluster.Node(node)
+	if !ok {
+		return Machine{}, fmt.Errorf("%s names no node %q", f.cluster.File, node)
+	}
+	machines, failed := f.surveyEach(ctx, []inventory.Node{*n}, func(string) {})
+	return machines[node], failed[node]
+}
+
 // SurveyOne asks a machine that is in no inventory yet what it is. Its error
 // names it.
 func SurveyOne(ctx context.Context, name string, r Remote) (Machine, error) {

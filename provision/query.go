@@ -3,6 +3,7 @@ package provision
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"time"
 )
 
@@ -51,6 +52,16 @@ func NewFacts(answers map[Query]any) Facts {
 		f.answers[q.Key()] = a
 	}
 	return f
+}
+
+// With returns these answers and others; of two for one query the later counts.
+func (f Facts) With(others ...Facts) Facts {
+	all := Facts{answers: map[string]any{}}
+	maps.Copy(all.answers, f.answers)
+	for _, o := range others {
+		maps.Copy(all.answers, o.answers)
+	}
+	return all
 }
 
 // FileQuery asks for a file, directory or link. Links are not followed.

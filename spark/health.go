@@ -41,13 +41,22 @@ func (l *layout) rolling(f provision.Facts) string {
 // state is the master's page, as far as it is needed (JsonProtocol.writeMasterState
 // of Spark 4.0). Memory is in MiB.
 type state struct {
-	Status     string `json:"status"` // "ALIVE", "RECOVERING", "STANDBY" …
-	Cores      int    `json:"cores"`
-	CoresUsed  int    `json:"coresused"`
-	ActiveApps []struct {
-		ID string `json:"id"`
-	} `json:"activeapps"`
-	Workers []workerState `json:"workers"`
+	Status     string        `json:"status"` // "ALIVE", "RECOVERING", "STANDBY" …
+	Cores      int           `json:"cores"`
+	CoresUsed  int           `json:"coresused"`
+	ActiveApps []activeApp   `json:"activeapps"`
+	Workers    []workerState `json:"workers"`
+}
+
+// activeApp is an application that has not ended
+// (JsonProtocol.writeApplicationInfo). Memory is that of one executor.
+type activeApp struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	State    string `json:"state"` // "WAITING", "RUNNING" …
+	Cores    int    `json:"cores"` // that it was given
+	Memory   int64  `json:"memoryperexecutor"`
+	Duration int64  `json:"duration"` // milliseconds since it was submitted
 }
 
 type workerState struct {

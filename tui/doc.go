@@ -11,5 +11,9 @@
 // failed steps tried again, and stop the run. How long the run still takes is
 // said only when each step that is left was done before.
 //
+// It also shows how a cluster is while somebody watches it: what is wrong first,
+// then the figures, with their age. That is drawn from the state that package
+// watch keeps, and from nothing else.
+//
 // It is the only package that imports the Charm libraries.
 package tui

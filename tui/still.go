@@ -9,20 +9,33 @@ import (
 	"github.com/muesli/termenv"
 
 	"nucspark.io/nucspark/provision"
+	"nucspark.io/nucspark/watch"
 )
 
 // Still is the screen of a recorded run some time after its start, with the
 // colours of a terminal, after keys as Bubble Tea names them ("down", "enter").
 func Still(o Options, events []provision.Event, at time.Duration, width, height int, keys ...string) string {
 	m := newModel(o, &shared{}, io.Discard)
-	r := lipgloss.NewRenderer(io.Discard)
-	r.SetColorProfile(termenv.ANSI)
-	m.styles, m.ascii, m.width, m.height = newStyles(r), false, width, height
+	m.styles, m.ascii, m.width, m.height = coloured(), false, width, height
 	m.replay(events, at)
 	for _, k := range keys {
 		m.Update(keyNamed(k))
 	}
 	return m.View()
+}
+
+// WatchStill is the screen of a recorded look at a cluster, with the colours of
+// a terminal.
+func WatchStill(s watch.State, width, height int) string {
+	v := watchView{styles: coloured(), width: width, height: height}
+	return v.draw(&s)
+}
+
+// coloured are the styles for a terminal with the usual colours.
+func coloured() styles {
+	r := lipgloss.NewRenderer(io.Discard)
+	r.SetColorProfile(termenv.ANSI)
+	return newStyles(r)
 }
 
 // replay takes in the events of the first part of a run, and stops the clock

@@ -5,29 +5,56 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"sort"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"nucspark.io/nucspark/hdfs"
-	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/kubeadm"
 	"nucspark.io/nucspark/nfs"
 	"nucspark.io/nucspark/provision"
+	"nucspark.io/nucspark/provision/host"
 	"nucspark.io/nucspark/spark"
+	"nucspark.io/nucspark/watch"
 )
 
 func newStatusCommand(app *App) *cobra.Command {
-	var asJSON bool
+	var asJSON, watching bool
+	var interval time.Duration
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show whether machines, Kubernetes, NFS, HDFS and Spark are healthy, or why not",
+		Long: `Looks at everything once, says what is well and what is not, and ends with code
+1 where something is not.
+
+--watch goes on looking: a screen with the load, memory, disks, temperature and
+network of each machine, what HDFS holds and lacks, the workers and applications
+of Spark, the volumes, and what is wrong before all else. A machine that stops
+answering is told of, with the time, and comes back by itself. Without a
+terminal the same is printed in lines each time, and with --json one object a
+line. It ends with q or Ctrl-C, and code 0.
+
+A look is cheap: two short processes on each machine, and some pages through the
+API server. What sudo is needed for is looked at every half minute.`,
 		Example: `  nucspark status
-  nucspark status --json | jq '.[] | select(.ok | not)'`,
+  nucspark status --json | jq '.[] | select(.ok | not)'
+  nucspark status --watch
+  nucspark status --watch --json --interval 30s >> cluster.jsonl`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkInterval(interval, cmd.Flags().Changed("interval"), watching); err != nil {
+				return err
+			}
+			if watching {
+				ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+				defer stop()
+				return watchStatus(ctx, app, interval, asJSON)
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
 			defer cancel()
 			all, err := status(ctx, app)
@@ -51,8 +78,18 @@ func newStatusCommand(app *App) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the list as JSON")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the list as JSON; with --watch one object a line")
+	cmd.Flags().BoolVar(&watching, "watch", false, "go on looking until q or Ctrl-C")
+	cmd.Flags().DurationVar(&interval, "interval", 2*time.Second, "between two looks of --watch, 1s at least")
 	return cmd
+}
+
+// components are the parts of the cluster that can say how they are.
+var components = []watch.Component{
+	{Name: "kubernetes", Queries: kubeadm.Queries, Health: kubeadm.Health},
+	{Name: "nfs", Queries: nfs.Queries, Health: nfs.Health},
+	{Name: "hdfs", Queries: hdfs.Queries, Health: hdfs.Health},
+	{Name: "spark", Queries: spark.Queries, Health: spark.Health},
 }
 
 // status looks at everything and changes nothing. What cannot be asked is not
@@ -68,19 +105,10 @@ func status(ctx context.Context, app *App) ([]provision.Health, error) {
 	}
 	defer fleet.Close()
 	machines, failed := fleet.Survey(ctx)
-	all := machineHealth(c, machines, failed)
+	all := provision.MachineHealth(c, machines, failed)
 	site := &provision.Site{Cluster: c, Machines: machines}
-	for _, component := range []struct {
-		name    string
-		queries func(*provision.Site) []provision.Query
-		health  func(*provision.Site, provision.Facts) []provision.Health
-	}{
-		{"kubernetes", kubeadm.Queries, kubeadm.Health},
-		{"nfs", nfs.Queries, nfs.Health},
-		{"hdfs", hdfs.Queries, hdfs.Health},
-		{"spark", spark.Queries, spark.Health},
-	} {
-		queries := component.queries(site)
+	for _, component := range components {
+		queries := component.Queries(site)
 		if len(queries) == 0 {
 			continue
 		}
@@ -90,34 +118,12 @@ func status(ctx context.Context, app *App) ([]provision.Health, error) {
 			if cp := c.ControlPlane().Name; failed[cp] != nil {
 				reason = fmt.Sprintf("cannot be asked while %s does not answer", cp) // the machine says why
 			}
-			all = append(all, provision.Health{Component: component.name, Name: "all", Reason: reason})
+			all = append(all, provision.Health{Component: component.Name, Name: "all", Reason: reason})
 			continue
 		}
-		all = append(all, component.health(site, facts)...)
+		all = append(all, component.Health(site, facts)...)
 	}
 	return all, nil
-}
-
-func machineHealth(c *inventory.Cluster, machines map[string]provision.Machine, failed map[string]error) []provision.Health {
-	var all []provision.Health
-	for _, n := range c.Nodes {
-		h := provision.Health{Component: "machine", Name: n.Name, Node: n.Name}
-		if err := failed[n.Name]; err != nil {
-			h.Reason = err.Error()
-		} else {
-			m := machines[n.Name]
-			h.OK = true
-			h.Info = map[string]string{
-				"address": n.Address.String(), "system": strings.TrimSpace(m.OS + " " + m.Version), "arch": m.Arch,
-				"cpus": fmt.Sprint(m.CPUs), "memory": inventory.Size(m.Memory).Human(), "var_free": inventory.Size(m.VarFree).Human(),
-			}
-			if m.Identity == nil {
-				h.OK, h.Reason = false, "not set up yet; run nucspark up"
-			}
-		}
-		all = append(all, h)
-	}
-	return all
 }
 
 // writeStatus shows one line for each thing, with a word as well as a glyph.
@@ -144,6 +150,6 @@ func writeStatus(w io.Writer, all []provision.Health) {
 			}
 			text = strings.Join(parts, ", ")
 		}
-		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %s %-24s %s", word, h.Name, text), " "))
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %s %-24s %s", word, host.Clean(h.Name), host.Clean(text)), " "))
 	}
 }

@@ -4,6 +4,11 @@
 //	go run ./tui/replay -speed 10 RUN.jsonl
 //	go run ./tui/replay -at 60s -size 100x30 -svg up.svg RUN.jsonl
 //
+// With -status it draws the first look that nucspark status --watch --json
+// wrote:
+//
+//	go run ./tui/replay -status -size 100x30 -svg status.svg LOOKS.jsonl
+//
 // Nothing is contacted, and no step is tried again.
 package main
 
@@ -20,6 +25,7 @@ import (
 
 	"nucspark.io/nucspark/provision"
 	"nucspark.io/nucspark/tui"
+	"nucspark.io/nucspark/watch"
 )
 
 func main() {
@@ -39,9 +45,24 @@ func run() error {
 	before := flag.String("before", "", "an earlier run that the durations of steps are remembered from")
 	cluster := flag.String("cluster", "lab", "the name of the cluster")
 	done := flag.String("done", "up", "what the cluster is at the end")
+	status := flag.Bool("status", false, "the file holds looks at a cluster; a picture only")
 	flag.Parse()
 	if flag.NArg() != 1 {
 		return fmt.Errorf("replay takes one file, the events of a run, not %d", flag.NArg())
+	}
+	var width, height int
+	if _, err := fmt.Sscanf(*size, "%dx%d", &width, &height); err != nil {
+		return fmt.Errorf("-size %q: it is columns and rows, as 100x28", *size)
+	}
+	draw := func(screen string) error {
+		return os.WriteFile(*svg, []byte(tui.Picture(*title, screen, width, height)), 0o644)
+	}
+	if *status {
+		look, err := readLook(flag.Arg(0))
+		if err != nil {
+			return err
+		}
+		return draw(tui.WatchStill(look, width, height))
 	}
 	events, err := read(flag.Arg(0))
 	if err != nil {
@@ -61,15 +82,11 @@ func run() error {
 		o.Durations = o.Durations.Learn(&s)
 	}
 	if *svg != "" {
-		var width, height int
-		if _, err := fmt.Sscanf(*size, "%dx%d", &width, &height); err != nil {
-			return fmt.Errorf("-size %q: it is columns and rows, as 100x28", *size)
-		}
 		var pressed []string
 		if *keys != "" {
 			pressed = strings.Split(*keys, ",")
 		}
-		return os.WriteFile(*svg, []byte(tui.Picture(*title, tui.Still(o, events, *at, width, height, pressed...), width, height)), 0o644)
+		return draw(tui.Still(o, events, *at, width, height, pressed...))
 	}
 	return play(o, events, *speed)
 }
@@ -96,6 +113,21 @@ func play(o tui.Options, events []provision.Event, speed float64) error {
 		d.Event(e)
 	}
 	return nil
+}
+
+// readLook reads the first look at a cluster.
+func readLook(path string) (watch.State, error) {
+	var look watch.State
+	f, err := os.Open(path)
+	if err != nil {
+		return look, err
+	}
+	defer f.Close()
+	if err := json.NewDecoder(f).Decode(&look); err != nil {
+		return look, fmt.Errorf("%s: %w", path, err)
+	}
+	look.Interval = 2 * time.Second
+	return look, nil
 }
 
 // read reads the events of a run.
