@@ -102,7 +102,7 @@ var reference = shape{blocks: []shape{
 		{"role", "text", standardNode.Role, "`\"control-plane\"` or `\"worker\"`. Exactly one node is the control plane; several are not supported yet."},
 		{"port", "number", words("that of `ssh`"), "Where this machine's sshd listens."},
 		{"host_key", "text", words("pinned on first use"), "`\"ssh-ed25519 AAAA…\"`, as `/etc/ssh/ssh_host_ed25519_key.pub` on the machine has it."},
-		{"mac", "text", nil, "`\"1c:69:7a:01:02:03\"`, of its network card: `nucspark wake` switches the machine on with it."},
+		{"mac", "text", nil, "`\"1c:69:7a:01:02:03\"`, of its network card: `nucspark wake` switches the machine on with it, and `nucspark image` gives that card its address."},
 		{"labels", "object of texts", nil, "Kubernetes labels. Those that begin with `nucspark.io/` are nucspark's own."},
 	}, blocks: []shape{
 		{name: "nfs", doc: "The machine exports a directory by NFS.", attrs: []attr{

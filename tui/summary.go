@@ -51,7 +51,7 @@ func WriteSummary(w io.Writer, s *provision.State, o Options) {
 	after := took(s.Ended.Sub(s.Started))
 	switch {
 	case len(s.Failed()) > 0:
-		fmt.Fprintf(w, "\n%s failed after %s. Every event is in %s\nWhen the cause is gone, go on with: %s\n", o.Cluster, after, o.LogPath, o.Retry)
+		fmt.Fprintf(w, "\n%s failed after %s. Every event is in %s\nWhat a step does, and why: nucspark explain STEP\nWhen the cause is gone, go on with: %s\n", o.Cluster, after, o.LogPath, o.Retry)
 	case left > 0:
 		fmt.Fprintf(w, "\n%s was stopped after %s. Every event is in %s\nGo on with: %s\n", o.Cluster, after, o.LogPath, o.Retry)
 	default:

@@ -113,7 +113,7 @@ func initialize(ctx context.Context, app *App, o initOptions) error {
 	}
 	result, err := tui.RunWizard(ctx, tui.WizardOptions{In: app.In, Err: app.Err, State: s, Finder: f,
 		Exists: func() bool { return exists(app.File) },
-		Write:  func(b []byte) error { return writeInventory(app.File, b) },
+		Write:  func(b []byte) error { return writeWhole(app.File, b) },
 	})
 	switch {
 	case err != nil:
@@ -163,7 +163,7 @@ func unattended(ctx context.Context, app *App, s *wizard.State, f *finder, o ini
 	for _, reason := range s.Refused() {
 		say("nucspark up would refuse: " + reason)
 	}
-	if err := writeInventory(app.File, s.File()); err != nil {
+	if err := writeWhole(app.File, s.File()); err != nil {
 		return err
 	}
 	fmt.Fprintln(app.Out, app.File)
@@ -175,9 +175,9 @@ func exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// writeInventory writes the file. One that is there is replaced as a whole:
+// writeWhole writes a file. One that is there is replaced as a whole:
 // whoever calls was told that it may be.
-func writeInventory(path string, content []byte) error {
+func writeWhole(path string, content []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return replaceFile(path, content)

@@ -81,6 +81,7 @@ change, 3 changes are pending (plan --exit-code), 4 another run holds the lock,
 		newSubmitCommand(app), newHDFSCommand(app), newOpenCommand(app),
 		newLogsCommand(app), newSSHCommand(app), newWakeCommand(app),
 		newKubectlCommand(app), newKubeconfigCommand(app),
+		newExplainCommand(app), newImageCommand(app),
 		newLabCommand(),
 	)
 	_ = root.MarkPersistentFlagFilename("file", "hcl", "json")
