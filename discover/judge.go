@@ -68,9 +68,10 @@ func refused(m Machine, supported func(os, version, arch string) error) []string
 	// The other node is not there; a cluster has a control plane.
 	c := &inventory.Cluster{Nodes: []inventory.Node{
 		{Name: name, Address: m.Address, Role: inventory.Worker}, {Name: "control plane", Role: inventory.ControlPlane}}}
-	reasons := provision.Check(c, map[string]provision.Machine{name: m.Machine}, supported)
-	for i, r := range reasons {
-		reasons[i] = strings.TrimPrefix(r, name+": ")
+	var reasons []string
+	for _, p := range provision.Check(c, map[string]provision.Machine{name: m.Machine}, supported) {
+		p.Node = ""
+		reasons = append(reasons, p.String())
 	}
 	return reasons
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -75,6 +76,7 @@ sed 's/^MemTotal.*/MemTotal: 1000000 kB/' /proc/meminfo > /run/meminfo && mount 
 		out := b.run(t, "up", "--yes", "-f", f)
 		says(t, out, 2, "nuc01: port 6443 is needed and in use there by systemd", "nuc02: port 10250", "nuc02: port 2049", "(pid ",
 			"nuc02: it has 976 MiB of memory", "nuc02: 64 MiB are free in /var/lib/containerd", "nuc03: its clock differs from this computer's by 10m", "systemd-timesyncd")
+		b.diagnosed(t, f, "nuc01 ports", "nuc02 disk", "nuc02 memory", "nuc02 ports", "nuc02 ports", "nuc03 clock")
 	})
 	t.Run("no right to use sudo, and a system that says hostile things of itself", func(t *testing.T) {
 		defer b.on(t, "nuc02", "gpasswd -a nuc sudo; mv /tmp/keep/* /etc/sudoers.d/")
@@ -421,6 +423,33 @@ func (b *bench) expiredKey(t *testing.T) string {
 		}
 	}
 	return publicKey(t, key)
+}
+
+// diagnosed runs doctor: it must find just these to stop up, as "NODE CHECK".
+func (b *bench) diagnosed(t *testing.T, inventory string, want ...string) {
+	t.Helper()
+	code := 0
+	if len(want) > 0 {
+		code = 1
+	}
+	out := b.run(t, "doctor", "--json", "-f", inventory)
+	var found []struct {
+		Node, Check string
+		OK          bool
+	}
+	if err := json.Unmarshal([]byte(out.stdout), &found); err != nil || out.code != code {
+		t.Fatalf("doctor: exit code %d, want %d, %v\n%s", out.code, code, err, out)
+	}
+	var stops []string
+	for _, f := range found {
+		if !f.OK {
+			stops = append(stops, f.Node+" "+f.Check)
+		}
+	}
+	slices.Sort(stops)
+	if !slices.Equal(stops, want) {
+		t.Errorf("doctor finds %q, want %q\n%s", stops, want, out.stdout)
+	}
 }
 
 // ahead sets what programs on a machine read of the clock ahead by ten

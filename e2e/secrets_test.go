@@ -1,11 +1,15 @@
 package e2e
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -211,6 +215,29 @@ func (b *bench) testSecrets(t *testing.T) {
 	b.run(t, "status", "-f", f)
 	look("the output of a command", b.heard.String())
 
+	// What is packed for somebody who helps.
+	packed := filepath.Join(t.TempDir(), "bundle.tar.gz")
+	b.ok(t, "support", "-f", f, "-o", packed)
+	if info, err := os.Stat(packed); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the bundle: %v, %v", info, err)
+	}
+	bundle := unpacked(t, packed)
+	for name, body := range bundle {
+		look(name+" of the bundle", body)
+	}
+	for _, name := range []string{"README.txt", "doctor.json", "plan.json", "status.json", "survey.json", "inventory.json", "cluster/events.txt", "cluster/nodes.txt",
+		"cluster/logs/spark-master-0.spark-master.log", "nodes/nuc01/kubelet.log", "nodes/nuc02/containerd.log", "nodes/nuc03/ledger.txt", "nodes/nuc03/packages.txt"} {
+		if len(bundle[name]) == 0 {
+			t.Errorf("the bundle has no %s:\n%s", name, bundle["README.txt"])
+		}
+	}
+	_, missing, _ := strings.Cut(bundle["README.txt"], "What could not be had\n")
+	for line := range strings.Lines(missing) {
+		if line != "  nothing\n" && !strings.Contains(line, ".before.log") { // containerd may have dropped that
+			t.Errorf("of a healthy cluster could not be had: %s", line)
+		}
+	}
+
 	// What the cluster shows to who may not read Secrets.
 	objects := quiet("get", "configmaps,events,pods,nodes,services,statefulsets,daemonsets,persistentvolumes", "-A", "-o", "json")
 	look("an object of Kubernetes", objects)
@@ -303,5 +330,36 @@ true`)
 		if n.name == "nuc01" && modes["/etc/kubernetes/admin.conf"] != "600" {
 			t.Errorf("admin.conf has mode %q", modes["/etc/kubernetes/admin.conf"])
 		}
+	}
+}
+
+// unpacked reads a bundle of nucspark support: the files by their names below
+// its directory.
+func unpacked(t *testing.T, path string) map[string]string {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	zip, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for r := tar.NewReader(zip); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return files
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, name, _ := strings.Cut(h.Name, "/")
+		files[name] = string(body)
 	}
 }

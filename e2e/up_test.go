@@ -257,6 +257,7 @@ func (b *bench) testStatus(t *testing.T) {
 			t.Errorf("status says nothing of %s", c)
 		}
 	}
+	b.diagnosed(t, b.inventory())
 }
 
 // text is real text of some size: the package descriptions of this system.

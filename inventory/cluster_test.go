@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -26,6 +27,45 @@ func build(t *testing.T, controlPlane string, workers ...string) *Cluster {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// Secrets knows every place of an inventory that a secret may be in.
+func TestSecretsAreAll(t *testing.T) {
+	n := 0
+	var fill func(v reflect.Value)
+	fill = func(v reflect.Value) {
+		switch {
+		case !v.CanSet():
+		case v.Type() == reflect.TypeFor[Secret]():
+			v.Set(reflect.ValueOf(NewSecret(fmt.Sprint("secret ", n))))
+			n++
+		case v.Kind() == reflect.Struct:
+			for i := range v.NumField() {
+				fill(v.Field(i))
+			}
+		case v.Kind() == reflect.Slice:
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+			fill(v.Index(0))
+		case v.Kind() == reflect.Pointer:
+			v.Set(reflect.New(v.Type().Elem()))
+			fill(v.Elem())
+		case v.Kind() == reflect.Map:
+			e := reflect.New(v.Type().Elem()).Elem()
+			fill(e)
+			v.Set(reflect.MakeMap(v.Type()))
+			v.SetMapIndex(reflect.Zero(v.Type().Key()), e)
+		}
+	}
+	var c Cluster
+	fill(reflect.ValueOf(&c).Elem())
+	var got []string
+	for _, s := range c.Secrets() {
+		got = append(got, s.Reveal())
+	}
+	slices.Sort(got)
+	if got = slices.Compact(got); n == 0 || len(got) != n {
+		t.Errorf("an inventory has %d places for secrets, and Secrets returns %q", n, got)
+	}
 }
 
 func names(nodes []*Node) string {

@@ -27,3 +27,12 @@ func (s Secret) GoString() string             { return sensitive }
 func (s Secret) Format(f fmt.State, _ rune)   { fmt.Fprint(f, sensitive) }
 func (s Secret) MarshalText() ([]byte, error) { return []byte(sensitive), nil }
 func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + sensitive + `"`), nil }
+
+// Secrets are all secret values of an inventory.
+func (c *Cluster) Secrets() []Secret {
+	all := []Secret{c.SSH.Password, c.SSH.SudoPassword}
+	for _, r := range c.Registries {
+		all = append(all, r.Password)
+	}
+	return all
+}

@@ -24,6 +24,9 @@ const (
 	flannelConfig    = "kube-flannel-cfg"
 )
 
+// Namespaces are those that kubeadm and flannel fill.
+var Namespaces = []string{"kube-system", flannelNamespace}
+
 // backend is how packets go from machine to machine: by plain routes where all
 // of them are in one network, else in VXLAN wherever a router is in between.
 // Machines that do not answer count too: it does not change when one is off.

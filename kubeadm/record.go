@@ -21,7 +21,7 @@ func record(site *provision.Site) *core.ConfigMapApplyConfiguration {
 		WithData(map[string]string{
 			provision.RecordCluster:  indented(site.Resolved),
 			provision.RecordMembers:  indented(members(site)),
-			provision.RecordManifest: indented(publicInventory(site.Cluster)),
+			provision.RecordManifest: PublicInventory(site.Cluster),
 		})
 }
 
@@ -43,16 +43,16 @@ func members(site *provision.Site) map[string]provision.Member {
 	return all
 }
 
-// publicInventory is the inventory without what belongs to the person who
-// applied it (paths, the way in by SSH) and without secrets.
-func publicInventory(c *inventory.Cluster) any {
+// PublicInventory is the inventory as JSON, without what belongs to the person
+// who applied it (paths, the way in by SSH) and without secrets.
+func PublicInventory(c *inventory.Cluster) string {
 	public := *c
 	public.File, public.SSH, public.Mirror.Keys, public.Warnings = "", inventory.SSH{}, nil, nil
 	var v any
 	if err := json.Unmarshal([]byte(indented(public)), &v); err != nil {
 		panic(err) // it was made by the same package
 	}
-	return redacted(v)
+	return indented(redacted(v))
 }
 
 // secretName matches the names of values that are hidden. It is Spark's own

@@ -39,7 +39,7 @@ func (f *Fleet) prepareDown(ctx context.Context, nodes []inventory.Node, missing
 	var reasons []string
 	for _, n := range f.cluster.Nodes {
 		if err := failed[n.Name]; err != nil {
-			if !isUnreachable(err) {
+			if !Unreachable(err) {
 				reasons = append(reasons, err.Error())
 			}
 			continue
@@ -49,8 +49,8 @@ func (f *Fleet) prepareDown(ctx context.Context, nodes []inventory.Node, missing
 		if !asked || id == nil {
 			continue
 		}
-		if why := foreign(f.cluster, &n, m, uidOf(site.Machines)); why != "" {
-			reasons = append(reasons, why)
+		if why := foreign(f.cluster, &n, m, uidOf(site.Machines)); why != nil {
+			reasons = append(reasons, why.String())
 			continue
 		}
 		site.Machines[n.Name] = m
@@ -93,19 +93,22 @@ func (s *Site) DataDirectories(node string, ledger []Entry) []string {
 	return dirs
 }
 
-// foreign says why a machine is not that node of this cluster, "" where it is.
+// foreign says why a machine is not that node of this cluster, nil where it is.
 // uid is that of the machines before it, "" where there was none.
-func foreign(c *inventory.Cluster, n *inventory.Node, m Machine, uid string) string {
+func foreign(c *inventory.Cluster, n *inventory.Node, m Machine, uid string) *Problem {
 	id := m.Identity
+	why := func(remedy, format string, args ...any) *Problem {
+		return &Problem{Check: CheckCluster, Node: n.Name, Text: fmt.Sprintf(format, args...), Remedy: remedy}
+	}
 	switch {
 	case id.Cluster != c.Name:
-		return fmt.Sprintf("%s: it belongs to the cluster %q, not to %q; use the file of that cluster, or install this machine anew", n.Name, id.Cluster, c.Name)
+		return why("use the file of that cluster, or install this machine anew", "it belongs to the cluster %q, not to %q", id.Cluster, c.Name)
 	case uid != "" && id.UID != uid:
-		return fmt.Sprintf("%s: it belongs to another cluster of the same name (%s, the others to %s)", n.Name, id.UID, uid)
+		return why("name machines of one cluster only", "it belongs to another cluster of the same name (%s, the others to %s)", id.UID, uid)
 	case id.Node != n.Name:
-		return fmt.Sprintf("%s: the machine at %s is %q of this cluster; correct name or address in %s", n.Name, n.Address, id.Node, c.File)
+		return why("correct name or address in "+c.File, "the machine at %s is %q of this cluster", n.Address, id.Node)
 	case id.MachineID != m.MachineID:
-		return fmt.Sprintf("%s: its machine-id changed from %s to %s; if it was installed anew, remove %s there", n.Name, id.MachineID, m.MachineID, StateDir)
+		return why("if it was installed anew, remove "+StateDir+" there", "its machine-id changed from %s to %s", id.MachineID, m.MachineID)
 	}
-	return ""
+	return nil
 }

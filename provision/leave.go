@@ -121,7 +121,7 @@ func (f *Fleet) Leave(ctx context.Context, site *Site, r Removal) (notes []strin
 	for i := range site.Leaving {
 		l := &site.Leaving[i]
 		if err := failed[l.Name]; err != nil {
-			if !isUnreachable(err) {
+			if !Unreachable(err) {
 				refuse("%v", err)
 				continue
 			}

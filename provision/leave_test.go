@@ -122,10 +122,13 @@ func TestIdentityWaitsForWhoLeaves(t *testing.T) {
 func TestPlanRefusesAndCompares(t *testing.T) {
 	c, _ := two()
 	fleet := NewFleet(c, nil)
-	_, err := MakePlan(t.Context(), fleet, []Step{refusing{Base{Name: "a/b"}, "one"}, refusing{Base{Name: "a/c"}, "two"}})
+	p, err := MakePlan(t.Context(), fleet, []Step{refusing{Base{Name: "a/b"}, "one"}, refusing{Base{Name: "a/c"}, "two"}})
 	var refused *RefusedError
 	if !errors.As(err, &refused) || !reflect.DeepEqual(refused.Reasons, []string{"one", "two"}) {
 		t.Errorf("%v", err)
+	}
+	if p == nil || len(p.Errors()) != 2 {
+		t.Errorf("who only looks gets %+v", p)
 	}
 	plan := func(note, detail string) *Plan {
 		return &Plan{Steps: []*Planned{{Step: Milestone{Name: "a/b"}, Changes: []Change{{Kind: "datanode", Note: note, Detail: detail}}}}}

@@ -329,15 +329,16 @@ func decodeField(text string, v any) error {
 const (
 	leastMemory  = 1700 << 20
 	leastVarFree = 4 << 30
-	mostOffset   = 5 * time.Second
 )
 
+// MostOffset is by how much a machine's clock may differ from this computer's.
+const MostOffset = 5 * time.Second
+
 // Check compares what the survey found with the inventory and with itself. The
-// answers are reasons to refuse, each naming node and remedy. supported says
-// why a system is not supported, nil when it is.
-func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os, version, arch string) error) []string {
-	var reasons []string
-	refuse := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
+// answers are reasons to refuse. supported says why a system is not supported,
+// nil when it is; what its error says after the first "; " is the remedy.
+func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os, version, arch string) error) []Problem {
+	var problems []Problem
 	byID := map[string]string{}
 	uid := ""
 	for _, n := range c.Nodes {
@@ -345,35 +346,39 @@ func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os,
 		if !ok {
 			continue
 		}
+		refuse := func(check, remedy, format string, args ...any) {
+			problems = append(problems, Problem{Check: check, Node: n.Name, Text: fmt.Sprintf(format, args...), Remedy: remedy})
+		}
 		if err := supported(m.OS, m.Version, m.Arch); err != nil {
-			refuse("%s: %v", n.Name, err)
+			text, remedy, _ := strings.Cut(err.Error(), "; ")
+			refuse(CheckSystem, remedy, "%s", text)
 		}
 		if !m.Systemd {
-			refuse("%s: systemd is not running there; nucspark needs it", n.Name)
+			refuse(CheckSystem, "boot it with systemd, as Ubuntu and Debian do", "systemd is not running there")
 		}
 		if m.MachineID == "" {
-			refuse("%s: /etc/machine-id is empty; run systemd-machine-id-setup there", n.Name)
+			refuse(CheckMachineID, "run systemd-machine-id-setup there", "/etc/machine-id is empty")
 		} else if other := byID[m.MachineID]; other != "" {
-			refuse("%s and %s have the same machine-id %s: two entries for one machine, or a cloned disk; on the clone run "+
-				"rm /etc/machine-id && systemd-machine-id-setup, then reboot it", other, n.Name, m.MachineID)
+			refuse(CheckMachineID, "where these are two entries for one machine, take one out; where one is a cloned disk, run rm /etc/machine-id && systemd-machine-id-setup there, and reboot it",
+				"it has the machine-id %s, as %s has", m.MachineID, other)
 		}
 		byID[m.MachineID] = n.Name
 		if len(m.Prefixes) > 0 && !slices.ContainsFunc(m.Prefixes, func(p netip.Prefix) bool { return p.Addr() == n.Address }) {
-			refuse("%s: the machine at %s has no such address itself (it has %s); Kubernetes needs one that the machine has and the others reach: no forwarding, no NAT",
-				n.Name, n.Address, joined(m.Prefixes))
+			refuse(CheckAddress, "Kubernetes needs an address that the machine has and the others reach: no forwarding, no NAT",
+				"the machine at %s has no such address itself (it has %s)", n.Address, joined(m.Prefixes))
 		}
 		if m.Memory < leastMemory {
-			refuse("%s: it has %d MiB of memory; at least %d MiB are needed: add memory, or take another machine", n.Name, m.Memory>>20, int64(leastMemory)>>20)
+			refuse(CheckMemory, "add memory, or take another machine", "it has %d MiB of memory: at least %d MiB are needed", m.Memory>>20, int64(leastMemory)>>20)
 		}
 		if m.CPUs < 2 && n.Role == inventory.ControlPlane {
-			refuse("%s: it has one CPU; a control plane needs two", n.Name)
+			refuse(CheckCPUs, "give the role to another machine", "it has one CPU: a control plane needs two")
 		}
 		if m.VarFree < leastVarFree && m.Identity == nil {
-			refuse("%s: %d MiB are free in %s, which holds /var or container images; at least %d MiB are needed: make room there, or give it a larger disk",
-				n.Name, m.VarFree>>20, m.VarPlace, int64(leastVarFree)>>20)
+			refuse(CheckDisk, "make room there, or give it a larger disk",
+				"%d MiB are free in %s, which holds /var or container images: at least %d MiB are needed", m.VarFree>>20, m.VarPlace, int64(leastVarFree)>>20)
 		}
-		if m.ClockOffset > mostOffset || m.ClockOffset < -mostOffset {
-			refuse("%s: its clock differs from this computer's by %s; set it, or switch on systemd-timesyncd there and here", n.Name, m.ClockOffset.Round(time.Second))
+		if m.ClockOffset > MostOffset || m.ClockOffset < -MostOffset {
+			refuse(CheckClock, "set it, or switch on systemd-timesyncd there and here", "its clock differs from this computer's by %s", m.ClockOffset.Round(time.Second))
 		}
 		// A machine that is set up needs the mirror only where something new
 		// comes; the step that fetches it says so then.
@@ -381,35 +386,35 @@ func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os,
 			if m.Identity != nil {
 				break
 			}
-			refuse("%s: it cannot reach the mirror %s; start the mirror, or correct the mirror block of %s", n.Name, u, c.File)
+			refuse(CheckMirror, "start the mirror, or correct the mirror block of "+c.File, "it cannot reach the mirror %s", u)
 		}
 		id := m.Identity
 		if id == nil {
 			if len(m.Runtimes) > 0 {
-				refuse("%s: %s is installed there and is not nucspark's; it is not taken over: remove it (apt-get purge, or snap remove), or take another machine",
-					n.Name, strings.Join(m.Runtimes, ", "))
+				refuse(CheckRuntime, "remove it (apt-get purge, or snap remove), or take another machine",
+					"%s is installed there and is not nucspark's: it is not taken over", strings.Join(m.Runtimes, ", "))
 			}
 			for _, r := range m.Resolvers {
 				// The kubelet hands the list to CoreDNS, where such an address is
 				// the pod itself: it stops with "Loop detected".
 				if a, err := netip.ParseAddr(r); err == nil && a.IsLoopback() && c.Patches["kubelet"].Config["resolvConf"] == nil {
-					refuse("%s: its /etc/resolv.conf names the resolver %s, which is another one inside a pod: name one there that the network reaches, "+
-						"switch on systemd-resolved, or give another file as resolvConf in patch \"kubelet\"", n.Name, r)
+					refuse(CheckResolver, "name one there that the network reaches, switch on systemd-resolved, or give another file as resolvConf in patch \"kubelet\"",
+						"its /etc/resolv.conf names the resolver %s, which is another one inside a pod", r)
 				}
 			}
 			for _, p := range neededPorts(n) {
 				if who, used := m.Listening[p]; used {
-					refuse("%s: port %d is needed and in use there by %s; stop that service, or take another machine", n.Name, p, cmp.Or(who, "something that ss does not name"))
+					refuse(CheckPorts, "stop that service, or take another machine", "port %d is needed and in use there by %s", p, cmp.Or(who, "something that ss does not name"))
 				}
 			}
 			continue
 		}
-		if why := foreign(c, &n, m, uid); why != "" {
-			reasons = append(reasons, why)
+		if why := foreign(c, &n, m, uid); why != nil {
+			problems = append(problems, *why)
 		}
 		uid = id.UID
 	}
-	return append(reasons, checkControlPlane(c, machines)...)
+	return append(problems, checkControlPlane(c, machines)...)
 }
 
 func joined(prefixes []netip.Prefix) string {
@@ -422,7 +427,7 @@ func joined(prefixes []netip.Prefix) string {
 
 // checkControlPlane refuses to make a second control plane because the role
 // moved in the inventory.
-func checkControlPlane(c *inventory.Cluster, machines map[string]Machine) []string {
+func checkControlPlane(c *inventory.Cluster, machines map[string]Machine) []Problem {
 	control := c.ControlPlane().Name
 	m, ok := machines[control]
 	if !ok || m.Kubeadm {
@@ -432,9 +437,10 @@ func checkControlPlane(c *inventory.Cluster, machines map[string]Machine) []stri
 		switch other := machines[n.Name]; {
 		case n.Name == control:
 		case other.Kubeadm:
-			return []string{fmt.Sprintf("%s: the control plane is on %s, and it cannot move; give the role back in %s", control, n.Name, c.File)}
+			return []Problem{{CheckCluster, control, fmt.Sprintf("the control plane is on %s, and it cannot move", n.Name), "give the role back in " + c.File}}
 		case other.Joined:
-			return []string{fmt.Sprintf("%s: %s belongs to a cluster already, but not to one with its control plane here; give the role back in %s to the machine that had it", control, n.Name, c.File)}
+			return []Problem{{CheckCluster, control, n.Name + " belongs to a cluster already, but not to one with its control plane here",
+				"give the role back in " + c.File + " to the machine that had it"}}
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -134,7 +135,7 @@ func TestCheck(t *testing.T) {
 		"unsupported":    {func(_ *inventory.Cluster, _, m *Machine) { m.OS = "fedora" }, []string{"nuc02", "fedora"}},
 		"no systemd":     {func(_ *inventory.Cluster, _, m *Machine) { m.Systemd = false }, []string{"nuc02", "systemd"}},
 		"no machine-id":  {func(_ *inventory.Cluster, _, m *Machine) { m.MachineID = "" }, []string{"nuc02", "systemd-machine-id-setup"}},
-		"one machine-id": {func(_ *inventory.Cluster, _, m *Machine) { m.MachineID = "m1" }, []string{"nuc01 and nuc02", "machine-id m1"}},
+		"one machine-id": {func(_ *inventory.Cluster, _, m *Machine) { m.MachineID = "m1" }, []string{"nuc02: ", "machine-id m1, as nuc01 has"}},
 		"its address": {func(_ *inventory.Cluster, _, m *Machine) {
 			m.Prefixes = []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24"), netip.MustParsePrefix("192.168.1.12/24")}
 		}, nil},
@@ -182,19 +183,27 @@ func TestCheck(t *testing.T) {
 		one, other := machines["nuc01"], machines["nuc02"]
 		test.change(c, &one, &other)
 		machines["nuc01"], machines["nuc02"] = one, other
-		reasons := Check(c, machines, func(os, _, _ string) error {
+		problems := Check(c, machines, func(os, _, _ string) error {
 			if os != "ubuntu" {
-				return errors.New(os + " is not supported")
+				return errors.New(os + " is not supported; install another")
 			}
 			return nil
 		})
-		if len(reasons) > 1 || (len(reasons) == 1) != (test.want != nil) {
-			t.Errorf("%s: refused for %q", name, reasons)
+		if len(problems) > 1 || (len(problems) == 1) != (test.want != nil) {
+			t.Errorf("%s: refused for %q", name, problems)
 			continue
 		}
 		for _, w := range test.want {
-			if !strings.Contains(reasons[0], w) {
-				t.Errorf("%s: %q does not say %q", name, reasons[0], w)
+			if !strings.Contains(problems[0].String(), w) {
+				t.Errorf("%s: %q does not say %q", name, problems[0], w)
+			}
+		}
+		for _, p := range problems {
+			if p.Remedy == "" || strings.Contains(p.Text, "; ") || !slices.Contains(Checked(machines[p.Node]), p.Check) {
+				t.Errorf("%s: %+v", name, p)
+			}
+			if again := Reason(c, p.Check, p.String()); again != p {
+				t.Errorf("%s: %+v is read as %+v", name, p, again)
 			}
 		}
 	}
@@ -278,6 +287,59 @@ func TestPrepare(t *testing.T) {
 		}
 		if err == nil && len(site.Missing()) != 1 {
 			t.Errorf("%s: missing %v", name, site.Missing())
+		}
+	}
+}
+
+// Examine goes on behind the first thing that is wrong: what machines are, what
+// the cluster's record says, and which Kubernetes is wanted.
+func TestExamine(t *testing.T) {
+	c, _ := two()
+	c.Kubernetes = "1.37"
+	one, other := newAnswering("m1"), newAnswering("m2")
+	record, _ := json.Marshal(RecordCopy{Cluster: Resolved{UID: "u", Kubernetes: "1.36.1", Pods: "10.1.0.0/16"}, Members: map[string]Member{"nuc02": {MachineID: "m9", Address: "192.168.1.12"}}})
+	one.fields["record"], one.fields["kubeadm"], one.fields["made"] = base64.StdEncoding.EncodeToString(record), "yes", "yes"
+	for id, m := range map[string]*answering{"m1": one, "m2": other} {
+		identity, _ := json.Marshal(Identity{Cluster: "nucs", UID: "u", Node: strings.Replace(id, "m", "nuc0", 1), MachineID: id})
+		m.fields["identity"] = base64.StdEncoding.EncodeToString(identity)
+	}
+	one.fields["memory"] = "1000"
+	fleet := func(err error) *Fleet {
+		return NewFleet(c, func(_ context.Context, n *inventory.Node) (Remote, error) {
+			if n.Name == "nuc01" {
+				return one, nil
+			}
+			return other, err
+		})
+	}
+	every := func(string, string, string) error { return nil }
+	x, err := fleet(nil).Examine(t.Context(), every)
+	if err != nil || x.Err != nil || x.Site == nil || x.Plannable() {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	var got []string
+	for _, p := range x.Problems {
+		got = append(got, p.Node+"/"+p.Check)
+	}
+	if want := "nuc01/memory /record /record nuc02/record"; strings.Join(got, " ") != want {
+		t.Errorf("got %v, want %s\n%v", got, want, x.Problems)
+	}
+	site, _, err := fleet(nil).Prepare(t.Context(), every)
+	if reasons := Reasons(err); site != nil || len(reasons) != len(x.Problems) {
+		t.Errorf("up is refused for %q", reasons)
+	}
+
+	c.Kubernetes, c.Network.Pods = "1.36", netip.MustParsePrefix("10.1.0.0/16")
+	for _, test := range []struct {
+		err       error
+		plannable bool
+	}{
+		{&host.ConnectError{Node: "nuc02", Op: "dial", Err: errors.New("no route to host"), Transient: true}, true},
+		{&host.HostKeyError{Node: "nuc02"}, false},
+	} {
+		x, err := fleet(test.err).Examine(t.Context(), every)
+		if err != nil || x.Failed["nuc02"] == nil || len(x.Problems) != 1 || x.Plannable() != test.plannable {
+			t.Errorf("%v: %+v, %v", test.err, x, err)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package provision
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -27,7 +26,8 @@ type Planned struct {
 // MakePlan reads the facts of all steps at once and diffs each. An error means
 // that no plan can be made: a need that nothing provides, a circle, a node
 // that does not answer, or a step that refuses ([RefusedError]). What else is
-// wrong with a single step is in the plan.
+// wrong with a single step is in the plan. With a refusal the plan is returned
+// as well, for who only looks: its Errors have the refusals and all the rest.
 func MakePlan(ctx context.Context, fleet *Fleet, steps []Step) (*Plan, error) {
 	ordered, err := order(steps)
 	if err != nil {
@@ -48,13 +48,10 @@ func MakePlan(ctx context.Context, fleet *Fleet, steps []Step) (*Plan, error) {
 		planned := &Planned{Step: s, facts: facts}
 		planned.Changes, planned.Err = s.Diff(facts)
 		p.Steps = append(p.Steps, planned)
-		var refused *RefusedError
-		if errors.As(planned.Err, &refused) {
-			reasons = append(reasons, refused.Reasons...)
-		}
+		reasons = append(reasons, Reasons(planned.Err)...)
 	}
 	if len(reasons) > 0 {
-		return nil, &RefusedError{Reasons: reasons}
+		return p, &RefusedError{Reasons: reasons}
 	}
 	return p, nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -69,6 +70,57 @@ func (f *Fleet) PrepareAgain(ctx context.Context, site *Site, failed map[string]
 
 // prepare surveys nodes; missing are those that did not answer before.
 func (f *Fleet) prepare(ctx context.Context, nodes []inventory.Node, missing map[string]error, supported func(os, version, arch string) error) (*Site, map[string]error, error) {
+	x, err := f.examine(ctx, nodes, missing, supported)
+	if err != nil {
+		return nil, nil, err
+	}
+	var reasons []string
+	for _, n := range f.cluster.Nodes {
+		if err := x.Failed[n.Name]; err != nil && !Unreachable(err) {
+			reasons = append(reasons, err.Error())
+		}
+	}
+	for _, p := range x.Problems {
+		reasons = append(reasons, p.String())
+	}
+	if len(reasons) > 0 {
+		return nil, x.Failed, &RefusedError{Reasons: reasons}
+	}
+	if err := x.Failed[f.cluster.ControlPlane().Name]; err != nil {
+		return nil, x.Failed, fmt.Errorf("nothing can be done without the control plane: %w", err)
+	}
+	return x.Site, x.Failed, x.Err
+}
+
+// Examination is all that can be said of a cluster before any step is made.
+type Examination struct {
+	Machines map[string]Machine // that answered
+	Failed   map[string]error   // the others, and why
+	Problems []Problem          // what somebody must put right first
+	Err      error              // what could not be found out about the cluster as a whole
+	Site     *Site              // nil where the control plane did not answer, and where Err is not
+}
+
+// Plannable says whether steps can be made of the site. Memory, ports or a
+// clock do not change them; what a machine is, and whose, does.
+func (x *Examination) Plannable() bool {
+	for _, err := range x.Failed {
+		if !Unreachable(err) {
+			return false
+		}
+	}
+	return x.Site != nil && !slices.ContainsFunc(x.Problems, func(p Problem) bool {
+		return slices.Contains([]string{CheckSystem, CheckMachineID, CheckCluster, CheckData, CheckRecord}, p.Check)
+	})
+}
+
+// Examine is Prepare for who wants to know everything that is wrong. Its error
+// is that of the context.
+func (f *Fleet) Examine(ctx context.Context, supported func(os, version, arch string) error) (*Examination, error) {
+	return f.examine(ctx, f.cluster.Nodes, map[string]error{}, supported)
+}
+
+func (f *Fleet) examine(ctx context.Context, nodes []inventory.Node, missing map[string]error, supported func(os, version, arch string) error) (*Examination, error) {
 	// The record is read while the machines are asked: where there is a
 	// cluster, it is wanted.
 	control := f.cluster.ControlPlane().Name
@@ -83,34 +135,35 @@ func (f *Fleet) prepare(ctx context.Context, nodes []inventory.Node, missing map
 	})
 	maps.Copy(failed, missing)
 	if err := ctx.Err(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var reasons []string
-	for _, n := range f.cluster.Nodes {
-		if err := failed[n.Name]; err != nil && !isUnreachable(err) {
-			reasons = append(reasons, err.Error())
-		}
-	}
-	reasons = append(reasons, Check(f.cluster, machines, supported)...)
-	if len(reasons) > 0 {
-		return nil, failed, &RefusedError{Reasons: reasons}
-	}
-	if err := failed[control]; err != nil {
-		return nil, failed, fmt.Errorf("nothing can be done without the control plane: %w", err)
+	x := &Examination{Machines: machines, Failed: failed, Problems: Check(f.cluster, machines, supported)}
+	if failed[control] != nil {
+		return x, nil
 	}
 	site := &Site{Cluster: f.cluster, Machines: machines}
-	uid := uidOf(machines)
-	if uid == "" {
-		var err error
-		if uid, site.Adopted, err = f.adopt(ctx, machines); err != nil {
-			return nil, failed, err
+	// judge keeps what is wrong; both are asked, whatever the other said.
+	judge := func(check string, err error) {
+		reasons := Reasons(err)
+		for _, r := range reasons {
+			x.Problems = append(x.Problems, Reason(f.cluster, check, r))
+		}
+		if len(reasons) == 0 && x.Err == nil {
+			x.Err = err
 		}
 	}
+	uid := uidOf(machines)
 	var err error
-	if site.Resolved, site.Members, err = f.resolve(machines, cmp.Or(uid, f.uid), <-record); err != nil {
-		return nil, failed, err
+	if uid == "" {
+		uid, site.Adopted, err = f.adopt(ctx, machines)
+		judge(CheckData, err)
 	}
-	return site, failed, nil
+	site.Resolved, site.Members, err = f.resolve(machines, cmp.Or(uid, f.uid), <-record)
+	judge(CheckRecord, err)
+	if x.Err == nil {
+		x.Site = site
+	}
+	return x, ctx.Err()
 }
 
 // recordRead is what the API answered about [recordQuery].
@@ -119,9 +172,9 @@ type recordRead struct {
 	err   error
 }
 
-// isUnreachable says that a machine did not answer, which leaves the others
+// Unreachable says that a machine did not answer, which leaves the others
 // free; an answer that was wrong (another key, no right) stops everything.
-func isUnreachable(err error) bool {
+func Unreachable(err error) bool {
 	var conn *host.ConnectError
 	return errors.As(err, &conn) && conn.Transient
 }
@@ -169,16 +222,14 @@ func (f *Fleet) resolve(machines map[string]Machine, uid string, record recordRe
 		}
 	}
 	version, err := kubernetesVersion(c.Kubernetes, r.Kubernetes)
-	if err != nil {
-		return r, nil, err
-	}
+	reasons := Reasons(err) // it fails in no other way
 	r.Kubernetes = version
 	if c.HDFS.Replication != 0 {
 		r.Replication = c.HDFS.Replication
 	} else if r.Replication == 0 {
 		r.Replication = c.DefaultReplication()
 	}
-	if reasons := checkRecord(c, &r, members, machines); len(reasons) > 0 {
+	if reasons = append(reasons, checkRecord(c, &r, members, machines)...); len(reasons) > 0 {
 		return r, nil, &RefusedError{Reasons: reasons}
 	}
 	return r, members, nil

@@ -109,6 +109,12 @@ func (a Application) command(at map[string]string) []string {
 // "$$" stands for "$" (API reference of Container, command).
 func escape(word string) string { return strings.ReplaceAll(word, "$", "$$") }
 
+// IsApplication says by its labels that a pod is that of an application: what
+// it prints belongs to who submitted it.
+func IsApplication(podLabels map[string]string) bool {
+	return podLabels["app.kubernetes.io/name"] == driver
+}
+
 // driverPod is the pod of an application. at gives the URL of a local file.
 func driverPod(c *inventory.Cluster, a Application, d *Driver, at map[string]string) (provision.Object, error) {
 	heap, err := a.driverMemory(c)

@@ -270,5 +270,9 @@ func (s *State) Refused() []string {
 			machines[n.Name] = m.Machine
 		}
 	}
-	return provision.Check(c, machines, s.Supported)
+	var reasons []string
+	for _, p := range provision.Check(c, machines, s.Supported) {
+		reasons = append(reasons, p.String())
+	}
+	return reasons
 }

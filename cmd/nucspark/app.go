@@ -27,6 +27,7 @@ import (
 type App struct {
 	File              string // of the inventory
 	AcceptNewHostKeys bool
+	AcceptNoHostKeys  bool // nor ask: the command only looks
 
 	In  io.Reader
 	Out io.Writer
@@ -125,6 +126,9 @@ func stateDir() (string, error) {
 }
 
 func (a *App) acceptHostKey(_ context.Context, node, fingerprint string) (bool, error) {
+	if a.AcceptNoHostKeys {
+		return false, nil
+	}
 	a.asking.Lock()
 	defer a.asking.Unlock()
 	if a.AcceptNewHostKeys {

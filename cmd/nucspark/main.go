@@ -82,6 +82,7 @@ change, 3 changes are pending (plan --exit-code), 4 another run holds the lock,
 		newLogsCommand(app), newSSHCommand(app), newWakeCommand(app),
 		newKubectlCommand(app), newKubeconfigCommand(app),
 		newExplainCommand(app), newImageCommand(app),
+		newDoctorCommand(app), newSupportCommand(app),
 		newLabCommand(),
 	)
 	_ = root.MarkPersistentFlagFilename("file", "hcl", "json")

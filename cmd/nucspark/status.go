@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nucspark.io/nucspark/hdfs"
+	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/kubeadm"
 	"nucspark.io/nucspark/nfs"
 	"nucspark.io/nucspark/provision"
@@ -105,6 +106,11 @@ func status(ctx context.Context, app *App) ([]provision.Health, error) {
 	}
 	defer fleet.Close()
 	machines, failed := fleet.Survey(ctx)
+	return health(ctx, c, fleet, machines, failed), nil
+}
+
+// health looks at what runs on machines that were surveyed.
+func health(ctx context.Context, c *inventory.Cluster, fleet *provision.Fleet, machines map[string]provision.Machine, failed map[string]error) []provision.Health {
 	all := provision.MachineHealth(c, machines, failed)
 	site := &provision.Site{Cluster: c, Machines: machines}
 	for _, component := range components {
@@ -123,7 +129,7 @@ func status(ctx context.Context, app *App) ([]provision.Health, error) {
 		}
 		all = append(all, component.Health(site, facts)...)
 	}
-	return all, nil
+	return all
 }
 
 // writeStatus shows one line for each thing, with a word as well as a glyph.
