@@ -49,7 +49,7 @@ lab-test: build ## The lab: bare nodes, faults, up, HDFS, Spark, NFS, a second u
 	@NUCSPARK_LAB=1 NUCSPARK=$(CURDIR)/$(NUCSPARK) $(GO) test -count=1 -timeout 75m -p 1 -v ./e2e ./lab
 
 .PHONY: test-long
-test-long: build ## What takes too long for make test: the wizard, nodes and settings that come and go, two people at once, down; each test has a lab of its own
+test-long: build ## What takes too long for make test: the wizard, nodes, disks and settings that come and go, two people at once, down; each test has a lab of its own
 	@echo "long lab tests: each from bare machines"
 	@NUCSPARK_LONG=1 NUCSPARK=$(CURDIR)/$(NUCSPARK) $(GO) test -count=1 -timeout 3h -v -run '^TestLong' ./e2e
 

@@ -349,40 +349,44 @@ func (b *bench) testExitCode(t *testing.T) {
 	})
 }
 
-// testVolume: a pod on one worker reads what a pod on another wrote.
-func (b *bench) testVolume(t *testing.T) {
-	f := b.inventory()
+// pod runs a command in a pod on a node, with the volume shared at /shared, and
+// waits until it is in a phase.
+func (b *bench) pod(t *testing.T, file, name, node, phase, command string) {
+	t.Helper()
 	image := regexp.MustCompile(`image: (\S*spark\S*)`).FindStringSubmatch(
-		b.ok(t, "kubectl", "-f", f, "--", "-n", "nucspark", "get", "daemonset", "-l", "app.kubernetes.io/managed-by=nucspark", "-o", "yaml").stdout)
+		b.ok(t, "kubectl", "-f", file, "--", "-n", "nucspark", "get", "daemonset", "-l", "app.kubernetes.io/managed-by=nucspark", "-o", "yaml").stdout)
 	if image == nil {
 		t.Fatal("no image of Spark found")
 	}
-	said := fmt.Sprintf("said at %s", time.Now().Format(time.RFC3339Nano))
-	pod := func(name, node, command string) {
-		manifest, err := json.Marshal(map[string]any{
-			"apiVersion": "v1", "kind": "Pod",
-			"metadata": map[string]any{"name": name, "namespace": "nucspark"},
-			"spec": map[string]any{
-				"restartPolicy": "Never", "nodeSelector": map[string]any{"kubernetes.io/hostname": node},
-				"securityContext": map[string]any{"runAsUser": provision.SparkUID, "runAsGroup": provision.SparkUID},
-				"containers": []any{map[string]any{"name": "main", "image": image[1], "command": []string{"sh", "-c", command},
-					"volumeMounts": []any{map[string]any{"name": "shared", "mountPath": "/shared"}}}},
-				"volumes": []any{map[string]any{"name": "shared", "persistentVolumeClaim": map[string]any{"claimName": "shared"}}},
-			},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if out := execute(t, time.Minute, manifest, b.binary, "kubectl", "-f", f, "--", "apply", "-f", "-"); out.code != 0 {
-			t.Fatalf("kubectl apply: %s", out)
-		}
-		b.ok(t, "kubectl", "-f", f, "--", "-n", "nucspark", "wait", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s", "pod/"+name)
+	manifest, err := json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "Pod",
+		"metadata": map[string]any{"name": name, "namespace": "nucspark"},
+		"spec": map[string]any{
+			"restartPolicy": "Never", "nodeSelector": map[string]any{"kubernetes.io/hostname": node},
+			"securityContext": map[string]any{"runAsUser": provision.SparkUID, "runAsGroup": provision.SparkUID},
+			"containers": []any{map[string]any{"name": "main", "image": image[1], "command": []string{"sh", "-c", command},
+				"volumeMounts": []any{map[string]any{"name": "shared", "mountPath": "/shared"}}}},
+			"volumes": []any{map[string]any{"name": "shared", "persistentVolumeClaim": map[string]any{"claimName": "shared"}}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	if out := execute(t, time.Minute, manifest, b.binary, "kubectl", "-f", file, "--", "apply", "-f", "-"); out.code != 0 {
+		t.Fatalf("kubectl apply: %s", out)
+	}
+	b.ok(t, "kubectl", "-f", file, "--", "-n", "nucspark", "wait", "--for=jsonpath={.status.phase}="+phase, "--timeout=120s", "pod/"+name)
+}
+
+// testVolume: a pod on one worker reads what a pod on another wrote.
+func (b *bench) testVolume(t *testing.T) {
+	f := b.inventory()
+	said := fmt.Sprintf("said at %s", time.Now().Format(time.RFC3339Nano))
 	defer b.run(t, "kubectl", "-f", f, "--", "-n", "nucspark", "delete", "pod", "writer", "reader", "--ignore-not-found", "--wait=false")
-	pod("writer", "nuc02", "echo '"+said+"' > /shared/note")
+	b.pod(t, f, "writer", "nuc02", "Succeeded", "echo '"+said+"' > /shared/note")
 	// A file that is new on the server may be invisible to another client for
 	// a second, which NFS allows.
-	pod("reader", "nuc03", "for i in 1 2 3 4 5 6 7 8 9 10; do [ -f /shared/note ] && break; sleep 1; done; cat /shared/note")
+	b.pod(t, f, "reader", "nuc03", "Succeeded", "for i in 1 2 3 4 5 6 7 8 9 10; do [ -f /shared/note ] && break; sleep 1; done; cat /shared/note")
 	out := b.ok(t, "logs", "reader", "-f", f)
 	if strings.TrimSpace(out.stdout) != said {
 		t.Errorf("the reader says %q, the writer wrote %q", out.stdout, said)

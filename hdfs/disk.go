@@ -22,6 +22,9 @@ type diskStep struct {
 	provision.Base
 	site *provision.Site
 	dir  string
+
+	accept bool   // its disk may be a new one, as somebody said
+	was    string // where it was mounted before, "" if nothing says so
 }
 
 func (s diskStep) dirQuery() provision.FileQuery {
@@ -74,8 +77,17 @@ func (s diskStep) Diff(f provision.Facts) ([]provision.Change, error) {
 		create.After = provision.ClusterAPI
 		return []provision.Change{create}, nil
 	}
-	if slices.Contains(recordedDirs(nodeQuery(s.Node).In(f)), s.dir) {
-		return nil, fmt.Errorf("%s on %s holds blocks of this cluster, but it is empty and has no %s now: mount its disk there (findmnt and lsblk show what is mounted) and run again",
+	if s.accept {
+		if err := disk.Mounted(s.Node, s.dir, s.was); err != nil {
+			return nil, err
+		}
+		return []provision.Change{create}, nil
+	}
+	// What a Node that was not this machine says is of a disk that is gone.
+	old := s.site.Replaced(s.Node) && !s.site.Machines[s.Node].Joined
+	if !old && slices.Contains(recordedDirs(nodeQuery(s.Node).In(f)), s.dir) {
+		return nil, fmt.Errorf("%s on %s holds blocks of this cluster, but it is empty and has no %s now: mount its disk there, or a new one in its place (findmnt and lsblk show what is mounted), "+
+			"and run nucspark disk accept %[2]s %[1]s",
 			s.dir, s.Node, provision.Sentinel)
 	}
 	return []provision.Change{create}, nil
@@ -95,7 +107,7 @@ func (s diskStep) Apply(ctx context.Context, env *provision.Env, changes []provi
 	}
 	q := provision.Quote(s.dir)
 	// Not recursive: what is in the directory stays as it is.
-	err := n.Change(ctx, provision.Entry{Kind: provision.KindData, Key: s.dir, Before: before, After: fmt.Sprintf("0700 %[1]s:%[1]s", provision.HDFSUser)},
+	err := n.Change(ctx, provision.Entry{Kind: provision.KindData, Key: s.dir, Before: before, After: provision.DataAfter(fmt.Sprintf("0700 %[1]s:%[1]s", provision.HDFSUser), s.diskQuery().In(f))},
 		fmt.Sprintf("mkdir -p -- %[1]s && chown -- %[2]d:%[2]d %[1]s && chmod -- 0700 %[1]s", q, provision.HDFSUID))
 	if err != nil || changes[0].Action != provision.Create {
 		return err

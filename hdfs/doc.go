@@ -40,6 +40,19 @@
 // change where the datanodes that stay are fewer than the copies, or have too
 // little room, and where blocks would be lost with a machine that is off.
 //
+// The disk below a directory may be replaced ([Accept]): the sentinel is written
+// into the new, empty one, mounted where the old one was, and the datanode
+// starts anew. A machine may be replaced, too: what its old Node says of
+// directories counts no more, and the new datanode waits until the namenode
+// counts the old one as dead.
+//
+// A directory that left hdfs { dirs } while its node stays: the datanode starts
+// anew without it, and the namenode has the blocks that were in it copied from
+// the other machines. That is done only where each block has another copy, on
+// one node at a time, and it is over when every block has all its copies again
+// and the namenode counts no block in that directory any more. What is in the
+// directory stays, so that putting it back brings all of it back.
+//
 // A pod is restarted when the configuration that it reads itself changed, and
 // for no other reason: each role has its own ConfigMap, whose hash its pods
 // carry. Adding a node changes no pod template.

@@ -92,4 +92,14 @@ directories stay as they are, with what is in them. Readers use the other
 copies.`},
 	{Step: "data-safe", Text: `Holds when no block of HDFS depends on a machine that leaves any more. Its Spark
 worker stops after that. It changes nothing itself.`},
+
+	// When a machine or a disk was replaced.
+	{Step: "hdfs/forgotten", Text: `Waits until the namenode counts the datanode of a machine that was replaced as
+dead, 10.5 minutes after it was last heard. Until then the new one would be
+taken for it. It changes nothing itself.`},
+	{Step: "hdfs/restart", Text: `Starts the datanode of a machine anew, so that it uses a disk that was replaced
+or added. It looks at its directories only when it starts. Readers use the
+other copies for some seconds. It is made by nucspark disk accept.`},
+	{Step: "hdfs/registered", Text: `Waits until the namenode knows the datanode that started anew. It copies blocks
+to it from then on. It changes nothing itself.`},
 }

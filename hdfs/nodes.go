@@ -32,15 +32,18 @@ func (s labelStep) Diff(f provision.Facts) ([]provision.Change, error) {
 	}
 	node := q.In(f)
 	recorded := recordedDirs(node)
-	for _, dir := range recorded {
-		if !slices.Contains(s.dirs, dir) {
-			return nil, fmt.Errorf("%s on %s holds blocks and is not in the inventory any more; taking directories out is not supported yet: put it back into hdfs { dirs }", dir, s.Node)
+	if gone := s.gone(f); len(gone) > 0 {
+		note, err := s.mayGo(f, gone)
+		if err != nil {
+			return nil, err
 		}
+		c.Note = note
+		c.Detail = fmt.Sprintf("%s leaves: the datanode starts anew without it, and the blocks in it get their copies from the other machines. What is in it stays as it is.", blanks(gone))
 	}
 	if label(node, DisksLabel) == disksOf(s.dirs) && slices.Equal(recorded, s.dirs) {
 		return nil, nil
 	}
-	if c.Old = blanks(recorded); c.Old != "" {
+	if c.Old = blanks(recorded); c.Old != "" && c.Detail == "" {
 		c.Detail = "Its datanode starts anew, when those of the other nodes run."
 	}
 	return []provision.Change{c}, nil
@@ -51,10 +54,13 @@ func (s labelStep) Apply(ctx context.Context, env *provision.Env, _ []provision.
 	if err != nil {
 		return err
 	}
-	if len(recordedDirs(nodeQuery(s.Node).In(env.Facts()))) > 0 {
-		return s.replace(ctx, env, k)
+	switch {
+	case len(recordedDirs(nodeQuery(s.Node).In(env.Facts()))) == 0:
+		return s.label(ctx, k, disksOf(s.dirs), s.dirs)
+	case len(s.gone(env.Facts())) > 0:
+		return s.shrink(ctx, env, k)
 	}
-	return s.label(ctx, k, disksOf(s.dirs), s.dirs)
+	return s.replace(ctx, env, k)
 }
 
 // label writes which list of directories the node has, nil for none, and the

@@ -76,8 +76,13 @@ type role struct {
 	liveness  *core.ProbeApplyConfiguration
 }
 
-// hostDir is a directory of the node in a pod.
-type hostDir struct{ name, path, mount string }
+// hostDir is a directory of the node in a pod. A pod does not start without it,
+// unless it can do without some of them: then one that is not there, since it
+// lies on a disk that is not mounted, is an empty directory that is root's.
+type hostDir struct {
+	name, path, mount string
+	optional          bool
+}
 
 func tcp(port int32) *core.ProbeApplyConfiguration {
 	return core.Probe().WithTCPSocket(core.TCPSocketAction().WithPort(intstr.FromInt32(port)))
@@ -130,9 +135,11 @@ func (r role) template() *core.PodTemplateSpecApplyConfiguration {
 	}
 	for _, d := range r.mounts {
 		container.WithVolumeMounts(core.VolumeMount().WithName(d.name).WithMountPath(d.mount))
-		// Never DirectoryOrCreate: it would make an empty directory of a disk
-		// that is not there.
-		pod.WithVolumes(core.Volume().WithName(d.name).WithHostPath(core.HostPathVolumeSource().WithPath(d.path).WithType(corev1.HostPathDirectory)))
+		kind := corev1.HostPathDirectory
+		if d.optional {
+			kind = corev1.HostPathUnset // containerd makes what is missing
+		}
+		pod.WithVolumes(core.Volume().WithName(d.name).WithHostPath(core.HostPathVolumeSource().WithPath(d.path).WithType(kind)))
 	}
 	return core.PodTemplateSpec().WithLabels(labels(r.name)).
 		WithAnnotations(map[string]string{configAnnotation: r.hash}).
@@ -161,7 +168,7 @@ func (l *layout) namenodeSet() any {
 		name: namenode, config: "hdfs-namenode", hash: hashOf(data), image: l.image, size: size,
 		command:  java(size.Limits.Memory, "namenode.NameNode"),
 		ports:    map[string]int32{"rpc": namenodeRPC, "http": namenodeHTTP},
-		mounts:   []hostDir{{"name", l.hdfs.NamenodeDir, nameMount}},
+		mounts:   []hostDir{{name: "name", path: l.hdfs.NamenodeDir, mount: nameMount}},
 		selector: hostname(l.control.Name), priority: "system-cluster-critical", nodes: true,
 		// Reading the image and the edits of a large file system takes long:
 		// an hour is allowed.
@@ -178,7 +185,7 @@ func (l *layout) checkpointSet() any {
 		name: checkpoint, config: "hdfs-checkpoint", hash: hashOf(data), image: l.image, size: size,
 		command:  java(size.Limits.Memory, "namenode.SecondaryNameNode"),
 		ports:    map[string]int32{"http": checkpointHTTP},
-		mounts:   []hostDir{{"checkpoint", l.hdfs.CheckpointDir, copyMount}},
+		mounts:   []hostDir{{name: "checkpoint", path: l.hdfs.CheckpointDir, mount: copyMount}},
 		selector: hostname(l.second.Name), priority: "system-cluster-critical",
 		startup:   answers(checkpointHTTP).WithPeriodSeconds(2).WithFailureThreshold(300),
 		readiness: answers(checkpointHTTP).WithPeriodSeconds(15),
@@ -211,7 +218,7 @@ func (l *layout) datanodeSet(dirs []string) any {
 		liveness: answers(datanodeHTTP).WithPeriodSeconds(15).WithFailureThreshold(8),
 	}
 	for i, dir := range dirs {
-		r.mounts = append(r.mounts, hostDir{fmt.Sprintf("disk-%d", i), dir, fmt.Sprintf("%s/%d", diskMounts, i)})
+		r.mounts = append(r.mounts, hostDir{fmt.Sprintf("disk-%d", i), dir, fmt.Sprintf("%s/%d", diskMounts, i), true})
 	}
 	name := datanode + "-" + disksOf(dirs)
 	template := r.template().WithLabels(map[string]string{DisksLabel: disksOf(dirs)})

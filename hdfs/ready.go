@@ -200,7 +200,8 @@ func (l *layout) datanodesReady(after []string) provision.Step {
 	// Kubernetes does not end a rolling change while a machine is off, and no
 	// waiting brings back the blocks whose only replica is there.
 	whole := l.site.Whole()
-	accepted := slices.ContainsFunc(l.site.Leaving, func(n provision.Leaving) bool { return n.AcceptLoss })
+	// What was only on a machine that was replaced is lost, as somebody knew.
+	accepted := slices.ContainsFunc(l.stores, func(n *inventory.Node) bool { return l.site.Replaced(n.Name) }) || slices.ContainsFunc(l.site.Leaving, func(n provision.Leaving) bool { return n.AcceptLoss })
 	if whole {
 		for _, dirs := range l.diskLists() {
 			q := set("DaemonSet", datanode+"-"+disksOf(dirs))
@@ -232,6 +233,24 @@ func (l *layout) datanodesReady(after []string) provision.Step {
 				return info.Safemode
 			case info.MissingBlocks > 0 && whole && !accepted:
 				return fmt.Sprintf("%d blocks are missing", info.MissingBlocks)
+			}
+			return ""
+		}}
+}
+
+// oldForgotten waits until the namenode counts the datanode of a machine that
+// was replaced as dead. It has another UUID than the new one and the same host
+// name, under which only one of them can be looked up.
+func (l *layout) oldForgotten(n *inventory.Node) provision.Step {
+	return provision.WaitFor{Base: provision.Base{Name: n.Name + "/hdfs/forgotten", Node: n.Name, After: []string{answersStep, provision.NodeReady(n.Name)}},
+		Key: "the namenode counts the datanode of the replaced machine as dead", Queries: []provision.Query{infoQuery, datanodePods}, Bound: forgetBound, Hint: seePods,
+		Missing: func(f provision.Facts) string {
+			info, err := parseInfo(infoQuery.In(f))
+			if err != nil {
+				return "namenode: " + err.Error()
+			}
+			if d, ok := info.live[n.Address.String()]; ok && !registered(n, info, datanodePods.In(f)) {
+				return fmt.Sprintf("it heard from it %d s ago, and waits 10.5 minutes", d.LastContact)
 			}
 			return ""
 		}}

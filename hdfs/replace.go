@@ -30,6 +30,7 @@ func (s labelStep) replace(ctx context.Context, env *provision.Env, k *kube.Clie
 	if err != nil {
 		return fmt.Errorf("namenode: %w", err)
 	}
+	before.fewer = len(s.gone(env.Facts())) > 0
 	list := disksOf(s.dirs)
 	node := nodeQuery(s.Node).In(env.Facts())
 	if label(node, DisksLabel) != list {
@@ -68,6 +69,7 @@ func (s labelStep) replace(ctx context.Context, env *provision.Env, k *kube.Clie
 type wellBeing struct {
 	info   namenodeInfo
 	system systemState
+	fewer  bool // copies of blocks leave with a directory, and are made anew afterwards
 }
 
 func stateOf(f provision.Facts) (w wellBeing, err error) {
@@ -99,7 +101,7 @@ func (s labelStep) missing(f provision.Facts, before wellBeing) string {
 		return now.info.Safemode
 	case now.info.MissingBlocks > before.info.MissingBlocks:
 		return fmt.Sprintf("%d blocks are missing", now.info.MissingBlocks)
-	case now.system.UnderReplicated > before.system.UnderReplicated:
+	case !before.fewer && now.system.UnderReplicated > before.system.UnderReplicated:
 		return fmt.Sprintf("%d blocks have not all their copies", now.system.UnderReplicated)
 	}
 	return ""

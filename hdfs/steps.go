@@ -161,6 +161,11 @@ func Steps(site *provision.Site) []provision.Step {
 			}
 			one = s.Name
 		}
+		if site.Replaced(n.Name) {
+			forgotten := l.oldForgotten(n)
+			s.After = append(s.After, forgotten.ID())
+			add(forgotten)
+		}
 		labelled = append(labelled, s.Name)
 		add(s)
 	}

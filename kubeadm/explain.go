@@ -112,6 +112,14 @@ go on.`},
 	{Step: "undo/kubernetes", Text: `Holds when nothing of Kubernetes runs on a machine any more and its network is
 as before. Everything else of it is put back after that. It changes nothing
 itself.`},
+
+	// When a machine was replaced.
+	{Step: "cluster/kubeadm/trust", Text: `Writes into the cluster's record that one other machine, known by its machine-
+id, may take the name of a member. The next up lets that machine join, and no
+other one. Nothing else is changed. It is made by nucspark trust.`},
+	{Step: "kubeadm/replaced", Text: `Deletes what the cluster knows of the old machine of that name: its entry, and
+the pods that were on it. The new machine joins after that. Data of others is
+not touched, and what was on the old machine's disks is not there any more.`},
 	// It is made by nucspark down, which knows all machines.
 	{Step: "cluster/undo/kubernetes", Text: `Holds when pods have ended on all machines. A pod may use what another machine
 serves, such as an NFS volume, so nothing below them goes before. It changes

@@ -57,7 +57,7 @@ func (leavingRecorded) Reads() []provision.Query { return []provision.Query{live
 func recorded(f provision.Facts) (members map[string]provision.Member, version string, err error) {
 	live := liveRecord.In(f)
 	if live == nil {
-		return nil, "", &provision.RefusedError{Reasons: []string{"the API server does not answer, and without it no node can be removed; see why with systemctl status kubelet and crictl on the control plane"}}
+		return nil, "", &provision.RefusedError{Reasons: []string{"the API server does not answer, and without it nobody can leave the cluster or be replaced; see why with systemctl status kubelet and crictl on the control plane"}}
 	}
 	if err := json.Unmarshal([]byte(text(live, "data", provision.RecordMembers)), &members); err != nil {
 		return nil, "", fmt.Errorf("the cluster's record %s/%s is damaged (%s): %w", provision.Namespace, provision.Record, provision.RecordMembers, err)
@@ -81,6 +81,18 @@ func (s leavingRecorded) Diff(f provision.Facts) ([]provision.Change, error) {
 }
 
 func (s leavingRecorded) Apply(ctx context.Context, env *provision.Env, changes []provision.Change) error {
+	return changeMembers(ctx, env, func(members map[string]provision.Member) {
+		for _, c := range changes {
+			m := members[c.Key]
+			m.Leaving = true
+			members[c.Key] = m
+		}
+	})
+}
+
+// changeMembers changes the members in the cluster's record as the facts of a
+// step that reads liveRecord have them.
+func changeMembers(ctx context.Context, env *provision.Env, change func(map[string]provision.Member)) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	k, err := env.Kube(ctx)
@@ -91,11 +103,7 @@ func (s leavingRecorded) Apply(ctx context.Context, env *provision.Env, changes 
 	if err != nil {
 		return err
 	}
-	for _, c := range changes {
-		m := members[c.Key]
-		m.Leaving = true
-		members[c.Key] = m
-	}
+	change(members)
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"resourceVersion": version}, // nobody else wrote meanwhile
 		"data":     map[string]string{provision.RecordMembers: indented(members)},

@@ -62,6 +62,9 @@ func Steps(site *provision.Site) []provision.Step {
 			recordAfter = append(recordAfter, s.Name)
 			steps = append(steps, s)
 		}
+		if site.Replaced(n.Name) { // until it has joined, the record says that it may
+			recordAfter = append(recordAfter, provision.NodeReady(n.Name))
+		}
 	}
 	apply("cluster/record", kube.Object(record(site)), recordAfter...)
 	steps = append(steps, provision.File{Base: provision.Base{Name: cp.Name + "/kubeadm/record", Node: cp.Name, After: []string{"cluster/record"}},
@@ -96,7 +99,13 @@ func Steps(site *provision.Site) []provision.Step {
 		member, kubelet := provision.ClusterAPI, n.Name+"/kubeadm/kubelet"
 		if n.Role != inventory.ControlPlane {
 			member = n.Name + "/kubeadm/join"
-			steps = append(steps, joined{provision.Base{Name: member, Node: n.Name, After: []string{imagesID(n.Name), tokensID}}, site, n})
+			after := []string{imagesID(n.Name), tokensID}
+			if site.Replaced(n.Name) {
+				s := replaced{provision.Base{Name: n.Name + "/kubeadm/replaced", Node: n.Name, After: []string{provision.ClusterAPI}}, n.Name}
+				after = append(after, s.Name)
+				steps = append(steps, s)
+			}
+			steps = append(steps, joined{provision.Base{Name: member, Node: n.Name, After: after}, site, n})
 			steps = append(steps, provision.Unit{Base: provision.Base{Name: kubelet, Node: n.Name, After: []string{member}}, Unit: "kubelet.service"})
 		} else {
 			// The API server is one of its pods.

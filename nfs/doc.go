@@ -15,6 +15,18 @@
 // said by the volume's name that it may go. The cluster forgets it then; its
 // files stay.
 //
+// A volume comes to another node by [Move]: its files are streamed from one
+// machine to the other through this computer, since neither has a key of the
+// other, and compared by checksum while no pod can mount it. A PersistentVolume
+// cannot change its place, so it and its claim are deleted and made anew with
+// the same names. Until then steps refuse a volume whose node in the inventory
+// is not the one it is on. The old copy stays, with a note beside it, until
+// [DropOld] deletes it as it was.
+//
+// An export whose disk was replaced is taken into use by [Accept], and the
+// volumes of a machine that was replaced are let go by [Forget], each where
+// somebody said of every volume by its name that its files are gone.
+//
 // What lies in a volume is never touched: directories are made, never emptied,
 // and the owner of a directory is set, never that of its content. An export
 // directory carries a file that says what it is, written once, into an empty

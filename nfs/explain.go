@@ -65,4 +65,14 @@ from leaving, unless --lose-volume names it: then the cluster forgets it when
 the machine is drained. Its files stay on the machine in any case.`},
 	{Step: "unused", Text: `Holds when the cluster has no volume on a machine that leaves any more. It
 changes nothing itself.`},
+
+	// When a volume moves, or a disk was replaced.
+	{Step: "cluster/nfs/move/*", Text: `Copies the files of a volume to another machine, through your computer. Names,
+owners, modes and content are compared by a checksum, and the cluster then
+learns the new place. It is refused while pods use the volume. The old copy
+stays where it was. It is made by nucspark volume move.`},
+	{Step: "nfs/drop/*", Text: `Deletes the old copy of a volume that was moved, if it is still as it was then.
+Nothing brings it back. It is made by nucspark volume move --drop-old.`},
+	{Step: "nfs/restart", Text: `Starts the NFS server anew, so that it serves the export on a new disk. Programs
+that use a volume of it wait for seconds. It is made by nucspark disk accept.`},
 }

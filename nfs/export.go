@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"nucspark.io/nucspark/inventory"
@@ -17,6 +18,10 @@ type exportStep struct {
 	provision.Base
 	site *provision.Site
 	node *inventory.Node
+
+	accept bool     // its disk may be a new one, as somebody said
+	was    string   // where it was mounted before, "" if nothing says so
+	lose   []string // volumes whose files may be gone with the old one
 }
 
 func (s exportStep) dirQuery() provision.FileQuery {
@@ -80,9 +85,19 @@ func (s exportStep) Diff(f provision.Facts) ([]provision.Change, error) {
 		if !f.Known(q) && s.site.Machines[s.site.Cluster.ControlPlane().Name].Kubeadm {
 			return nil, fmt.Errorf("%s is empty, and the cluster does not say whether it held volumes before; see why the API server does not answer", where)
 		}
-		if q.In(f) != nil {
-			return nil, fmt.Errorf("%s holds volumes of this cluster, but it is empty and has no %s now: mount its disk there (findmnt and lsblk show what is mounted) and run again",
-				where, provision.Sentinel)
+		if name := strings.TrimPrefix(q.Name, volumePrefix); q.In(f) != nil && s.accept {
+			if !slices.Contains(s.lose, name) {
+				return nil, fmt.Errorf("%s held the volume %s, whose files are not there: mount its old disk, or let it begin empty with --lose-volume %[2]s", where, name)
+			}
+		} else if q.In(f) != nil {
+			return nil, fmt.Errorf("%s holds volumes of this cluster, but it is empty and has no %s now: mount its disk there (findmnt and lsblk show what is mounted) and run again; "+
+				"if its disk was replaced, mount the new one and run nucspark disk accept %s %s",
+				where, provision.Sentinel, s.Node, s.node.NFS.Export)
+		}
+	}
+	if s.accept {
+		if err := disk.Mounted(s.Node, s.node.NFS.Export, s.was); err != nil {
+			return nil, err
 		}
 	}
 	return []provision.Change{{Kind: "export directory", Key: s.node.NFS.Export, Action: provision.Create,
@@ -114,7 +129,7 @@ func (s exportStep) Apply(ctx context.Context, env *provision.Env, _ []provision
 	if s.dirQuery().In(env.Facts()).Exists {
 		before = "exists"
 	}
-	err := n.Change(ctx, provision.Entry{Kind: provision.KindData, Key: s.node.NFS.Export, Before: before, After: "exists"},
+	err := n.Change(ctx, provision.Entry{Kind: provision.KindData, Key: s.node.NFS.Export, Before: before, After: provision.DataAfter("exists", s.diskQuery().In(env.Facts()))},
 		"mkdir -p -- "+provision.Quote(s.node.NFS.Export))
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 func Leave(site *provision.Site) []provision.Step {
 	var steps []provision.Step
 	for i, l := range site.Leaving {
-		s := volumesLeave{provision.Base{Name: l.Name + "/nfs/volumes", After: []string{provision.NodeDrained(l.Name)}}, site, l, i == 0}
+		s := volumesLeave{Base: provision.Base{Name: l.Name + "/nfs/volumes", After: []string{provision.NodeDrained(l.Name)}}, site: site, leaving: l, first: i == 0}
 		steps = append(steps, s, provision.Milestone{Name: provision.NodeUnused(l.Name), After: []string{s.Name}})
 	}
 	return steps
@@ -28,6 +28,22 @@ type volumesLeave struct {
 	site    *provision.Site
 	leaving provision.Leaving
 	first   bool // of those that leave; it answers for the names that somebody gave
+	gone    bool // with the disk of a machine that was replaced
+}
+
+// words say why a volume keeps its node; they take node, volume and path.
+func (s volumesLeave) words() string {
+	if s.gone {
+		return "%s: the NFS volume %s was on the old machine (%s): its files are gone with its disk; --lose-volume %[2]s lets it begin empty"
+	}
+	return "%s: the NFS volume %s is on it (%s); bring it to another node with nucspark volume move, or say --lose-volume %[2]s (the cluster forgets it then; the files stay on the machine)"
+}
+
+func (s volumesLeave) fate() string {
+	if s.gone {
+		return "forgotten; the next nucspark up makes it anew, and empty"
+	}
+	return "forgotten; its files stay on the machine"
 }
 
 var (
@@ -95,15 +111,14 @@ func (s volumesLeave) Diff(f provision.Facts) ([]provision.Change, error) {
 	var reasons []string
 	for _, v := range volumesAt(s.leaving.Member.Address, allVolumes.In(f)) {
 		if !slices.Contains(s.site.LoseVolumes, v.name) {
-			reasons = append(reasons, fmt.Sprintf("%s: the NFS volume %s is on it (%s); copy what is in it to a volume on another node, and say --lose-volume %[2]s "+
-				"(the cluster forgets it then; the files stay on the machine)", s.leaving.Name, v.name, v.path))
+			reasons = append(reasons, fmt.Sprintf(s.words(), s.leaving.Name, v.name, v.path))
 			continue
 		}
 		if users := v.users(allPods.In(f)); len(users) > 0 {
 			reasons = append(reasons, fmt.Sprintf("%s: pods use its NFS volume %s: %s; end them first", s.leaving.Name, v.name, strings.Join(users[:min(len(users), 5)], ", ")))
 			continue
 		}
-		changes = append(changes, provision.Change{Kind: "volume", Key: v.name, Action: provision.Delete, Old: v.path, New: "forgotten; its files stay on the machine"})
+		changes = append(changes, provision.Change{Kind: "volume", Key: v.name, Action: provision.Delete, Old: v.path, New: s.fate()})
 	}
 	if s.first {
 		reasons = append(reasons, s.unknown(f)...)

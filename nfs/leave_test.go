@@ -65,3 +65,37 @@ func TestVolumesLeave(t *testing.T) {
 		})
 	}
 }
+
+// The volumes of a machine that was replaced begin empty only where somebody
+// said so, and stay where their disk came along.
+func TestForget(t *testing.T) {
+	for name, tt := range map[string]struct {
+		lose []string
+		disk string // node of its sentinel, "" for none
+		pods []provision.Object
+		want int
+		err  string
+	}{
+		"nobody said so":    {nil, "", nil, 0, "its files are gone with its disk; --lose-volume shared"},
+		"said so":           {[]string{"shared"}, "", nil, 1, ""},
+		"in use":            {[]string{"shared"}, "", []provision.Object{podWith("app", "shared", "Running")}, 0, "pods use its NFS volume shared: nucspark/app"},
+		"its disk is there": {nil, "nuc02", nil, 0, ""},
+		"another's disk":    {nil, "nuc03", nil, 0, "it is a disk of another machine"},
+		"a volume of nuc03": {[]string{"other"}, "nuc02", nil, 0, ""},
+	} {
+		s := site()
+		s.Members = map[string]provision.Member{"nuc02": {Address: "192.168.1.12"}}
+		s.LoseVolumes = tt.lose
+		step := Forget(s, "nuc02")[0].(volumesLost)
+		file := provision.FileFact{}
+		if tt.disk != "" {
+			file = provision.FileFact{Exists: true, Content: provision.Disk{Cluster: "uid", Node: tt.disk, Path: "/srv/nfs", Filesystem: "11-22"}.Encode()}
+		}
+		changes, err := step.Diff(provision.NewFacts(map[provision.Query]any{
+			step.export.sentinelQuery(): file, step.export.diskQuery(): provision.DiskFact{UUID: "11-22"},
+			allVolumes: []provision.Object{pv("nucspark-shared", "192.168.1.12", "shared")}, allPods: tt.pods}))
+		if len(changes) != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: %+v, %v", name, changes, err)
+		}
+	}
+}

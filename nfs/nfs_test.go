@@ -145,7 +145,7 @@ func TestExportDirectory(t *testing.T) {
 		"a file":                  {dir: provision.FileFact{Exists: true, Mode: 0o644}, err: "not a directory"},
 	} {
 		st := site()
-		s := exportStep{provision.Base{Node: "nuc02"}, st, &st.Cluster.Nodes[1]}
+		s := exportStep{Base: provision.Base{Node: "nuc02"}, site: st, node: &st.Cluster.Nodes[1]}
 		facts := map[provision.Query]any{
 			s.dirQuery(): test.dir, s.sentinelQuery(): test.file,
 			s.ownersList(): provision.FileFact{},
@@ -178,7 +178,7 @@ func TestOwnersExports(t *testing.T) {
 	} {
 		st := site()
 		for _, node := range []int{1, 2} { // the kernel's server, and ganesha, which reads no such list
-			s := exportStep{provision.Base{Node: st.Cluster.Nodes[node].Name}, st, &st.Cluster.Nodes[node]}
+			s := exportStep{Base: provision.Base{Node: st.Cluster.Nodes[node].Name}, site: st, node: &st.Cluster.Nodes[node]}
 			facts := map[provision.Query]any{s.dirQuery(): provision.FileFact{}, s.sentinelQuery(): provision.FileFact{}, s.diskQuery(): provision.DiskFact{},
 				s.ownersList(): provision.FileFact{Exists: true, Content: []byte(list)}}
 			for _, q := range s.volumes() {

@@ -31,7 +31,7 @@ func Steps(site *provision.Site) []provision.Step {
 			steps = append(steps, provision.Packages{Base: base("packages", n.Name+"/nfs/ports"), Packages: clientPackages})
 			continue
 		}
-		steps = append(steps, exportStep{base("directory", provision.NodeBase(n.Name)), site, n})
+		steps = append(steps, exportStep{Base: base("directory", provision.NodeBase(n.Name)), site: site, node: n})
 		if serverOf(site, n) == ganesha {
 			steps = append(steps, ganeshaSteps(c, n, base)...)
 		} else {
@@ -83,13 +83,19 @@ func volumeSteps(site *provision.Site) []provision.Step {
 		pv := "cluster/nfs/volume/" + v.Name
 		claim := "cluster/nfs/claim/" + v.Name
 		steps = append(steps,
-			provision.KubeObject{Base: provision.Base{Name: pv, After: []string{dir, n.Name + "/nfs/server", provision.NamespaceReady}}, Object: persistentVolume(c, n, v)},
+			volumeObject{provision.KubeObject{Base: provision.Base{Name: pv, After: []string{dir, n.Name + "/nfs/server", provision.NamespaceReady}}, Object: persistentVolume(c, n, v)}, c, v, ""},
 			provision.KubeObject{Base: provision.Base{Name: claim, After: []string{pv}}, Object: claimOf(v)})
 		made = append(made, claim)
 		claims = append(claims, claimQuery(v))
 	}
-	steps = append(steps, provision.WaitFor{
-		Base: provision.Base{Name: "cluster/nfs/bound", After: append(made, provision.NamespaceReady)},
+	steps = append(steps, bound(claims, append(made, provision.NamespaceReady)...))
+	return append(steps, provision.Milestone{Name: provision.NFSVolumes, After: []string{"cluster/nfs/bound"}})
+}
+
+// bound waits for claims.
+func bound(claims []provision.Query, after ...string) provision.Step {
+	return provision.WaitFor{
+		Base: provision.Base{Name: "cluster/nfs/bound", After: after},
 		Key:  "every claim is bound", Queries: claims, Bound: 2 * time.Minute,
 		Hint: "nucspark kubectl -- -n nucspark describe pvc says why",
 		Missing: func(f provision.Facts) string {
@@ -100,6 +106,5 @@ func volumeSteps(site *provision.Site) []provision.Step {
 			}
 			return ""
 		},
-	})
-	return append(steps, provision.Milestone{Name: provision.NFSVolumes, After: []string{"cluster/nfs/bound"}})
+	}
 }

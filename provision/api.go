@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"nucspark.io/nucspark/provision/kube"
 )
 
@@ -84,6 +86,9 @@ func (r *reader) ask(ctx context.Context, q Query) (any, error) {
 				return ObjectFact{}, err
 			}
 			would, wrong := r.k.DryRun(ctx, q.Object)
+			if apierrors.IsInvalid(wrong) { // for one object, which need not keep the others
+				return ObjectFact{Exists: true, Live: live, Refused: wrong.Error()}, nil
+			}
 			if wrong != nil {
 				return nil, wrong
 			}

@@ -53,6 +53,41 @@ func (d Disk) Match(content []byte) error {
 	return nil
 }
 
+// onMount stands in the ledger's entry of a data directory, before the mount
+// point of the file system that it lay on.
+const onMount = ", on the file system mounted at "
+
+// DataAfter is what the ledger says of a data directory: what was done to it,
+// and where it lies. When its disk is gone, nothing else says so.
+func DataAfter(what string, disk DiskFact) string { return what + onMount + disk.MountPoint }
+
+// LastMount is the mount point of the file system that a data directory lay on
+// when it was last put right, "" where the ledger does not say.
+func LastMount(ledger []Entry, dir string) string {
+	mount := ""
+	for _, e := range ledger {
+		if e.Kind != KindData || e.Key != dir || e.Phase != Done {
+			continue
+		}
+		if _, at, ok := strings.Cut(e.After, onMount); ok {
+			mount = at
+		}
+	}
+	return mount
+}
+
+// Mounted says why a directory that has no [Sentinel] is not one below which a
+// new disk was mounted. was is its [LastMount].
+func (d DiskFact) Mounted(node, dir, was string) error {
+	switch {
+	case was != "" && d.MountPoint != was:
+		return fmt.Errorf("%s on %s lay on a file system mounted at %s and lies on that of %s (%s) now; nothing is written there: mount the new disk at %[3]s first", dir, node, was, d.MountPoint, d.Device)
+	case was == "" && d.MountPoint == "/":
+		return fmt.Errorf("%s on %s lies on the system's own disk, and nothing says that it did before; nothing is written there: mount the new disk first", dir, node)
+	}
+	return nil
+}
+
 // ForeignEntries leaves out what a fresh file system and an interrupted write
 // of ours leave in a directory.
 func ForeignEntries(entries []string) []string {

@@ -37,17 +37,24 @@ type Fleet struct {
 
 	mu      sync.Mutex
 	leaving []inventory.Node // that are not in the inventory any more
-	remotes map[string]Remote
-	kube    *kube.Client
-	timings Timings
-	guard   func(context.Context) error // while a run is carried out: whether it may still change the cluster
-	making  bool                        // kubeadm init began on the control plane and has not ended
+	// trusting is a node whose machine may be another one than the recorded: it
+	// is being looked at for that.
+	trusting string
+	remotes  map[string]Remote
+	kube     *kube.Client
+	timings  Timings
+	guard    func(context.Context) error // while a run is carried out: whether it may still change the cluster
+	making   bool                        // kubeadm init began on the control plane and has not ended
 }
 
 // NewFleet returns a fleet without connections. dial opens one.
 func NewFleet(c *inventory.Cluster, dial func(ctx context.Context, n *inventory.Node) (Remote, error)) *Fleet {
 	return &Fleet{cluster: c, dial: dial, uid: newUID(), remotes: map[string]Remote{}}
 }
+
+// Trusting lets [Fleet.Prepare] look at a node whose machine is another one
+// than the record says. What it then is, is for the caller to judge.
+func (f *Fleet) Trusting(node string) { f.trusting = node }
 
 // Connect dials the given nodes side by side. The answer holds an error for
 // each node that does not answer.

@@ -211,19 +211,25 @@ func TestCheck(t *testing.T) {
 
 func TestCheckRecord(t *testing.T) {
 	for name, test := range map[string]struct {
-		record  Resolved
-		members map[string]Member
-		want    string
+		record   Resolved
+		members  map[string]Member
+		want     string
+		trusting string
 	}{
 		"first up":        {},
-		"as it was":       {Resolved{Pods: "10.244.0.0/16", Services: "10.96.0.0/16"}, map[string]Member{"nuc02": {MachineID: "m2", Address: "192.168.1.12"}}, ""},
-		"another network": {Resolved{Pods: "10.1.0.0/16"}, nil, "network of pods is 10.1.0.0/16"},
-		"another address": {Resolved{}, map[string]Member{"nuc02": {MachineID: "m2", Address: "192.168.1.99"}}, "nuc02: its address is 192.168.1.99"},
-		"another machine": {Resolved{}, map[string]Member{"nuc02": {MachineID: "m9", Address: "192.168.1.12"}}, "nuc02: another machine answers"},
-		"one that left":   {Resolved{}, map[string]Member{"nuc09": {MachineID: "m9", Address: "192.168.1.19"}}, ""},
+		"as it was":       {Resolved{Pods: "10.244.0.0/16", Services: "10.96.0.0/16"}, map[string]Member{"nuc02": {MachineID: "m2", Address: "192.168.1.12"}}, "", ""},
+		"another network": {Resolved{Pods: "10.1.0.0/16"}, nil, "network of pods is 10.1.0.0/16", ""},
+		"another address": {Resolved{}, map[string]Member{"nuc02": {MachineID: "m2", Address: "192.168.1.99"}}, "nuc02: its address is 192.168.1.99", ""},
+		"another machine": {Resolved{}, map[string]Member{"nuc02": {MachineID: "m9", Address: "192.168.1.12"}}, "nuc02: another machine answers", ""},
+		"one that left":   {Resolved{}, map[string]Member{"nuc09": {MachineID: "m9", Address: "192.168.1.19"}}, "", ""},
+		"a remedy":        {Resolved{}, map[string]Member{"nuc02": {MachineID: "m9", Address: "192.168.1.12"}}, "nucspark trust nuc02", ""},
+		"looked at":       {Resolved{}, map[string]Member{"nuc02": {MachineID: "m9", Address: "192.168.1.12"}}, "", "nuc02"},
+		"trusted":         {Resolved{}, map[string]Member{"nuc02": {MachineID: "m9", Replacement: "m2", Address: "192.168.1.12"}}, "", ""},
+		"a third machine": {Resolved{}, map[string]Member{"nuc02": {MachineID: "m9", Replacement: "m8", Address: "192.168.1.12"}}, "another machine answers", ""},
+		"control plane":   {Resolved{}, map[string]Member{"nuc01": {MachineID: "m9", Address: "192.168.1.11"}}, "the control plane cannot be replaced", ""},
 	} {
 		c, machines := two()
-		reasons := checkRecord(c, &test.record, test.members, machines)
+		reasons := checkRecord(c, &test.record, test.members, machines, test.trusting)
 		if got := strings.Join(reasons, "; "); (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
 			t.Errorf("%s: refused for %q, want %q", name, got, test.want)
 		}

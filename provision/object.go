@@ -43,6 +43,9 @@ func (s KubeObject) Diff(f Facts) ([]Change, error) {
 	if !is.Exists {
 		return []Change{c}, nil
 	}
+	if is.Refused != "" {
+		return nil, fmt.Errorf("the API server would not change %s %s: %s", kind, name, is.Refused)
+	}
 	fields := objectDiff("", stable(is.Live), stable(is.Would))
 	if len(fields) == 0 {
 		return nil, nil

@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"sort"
@@ -33,11 +34,7 @@ func MakePlan(ctx context.Context, fleet *Fleet, steps []Step) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	var queries []Query
-	for _, s := range ordered {
-		queries = append(queries, s.Reads()...)
-	}
-	facts, err := fleet.Read(ctx, queries)
+	facts, err := fleet.readFor(ctx, ordered...)
 	if err != nil {
 		return nil, err
 	}
@@ -54,6 +51,30 @@ func MakePlan(ctx context.Context, fleet *Fleet, steps []Step) (*Plan, error) {
 		return p, &RefusedError{Reasons: reasons}
 	}
 	return p, nil
+}
+
+// readFor asks all that steps must know, each node once, and once more where a
+// step is curious.
+func (f *Fleet) readFor(ctx context.Context, steps ...Step) (Facts, error) {
+	var queries, more []Query
+	for _, s := range steps {
+		queries = append(queries, s.Reads()...)
+	}
+	facts, err := f.Read(ctx, queries)
+	if err != nil {
+		return facts, err
+	}
+	for _, s := range steps {
+		if c, ok := s.(Curious); ok {
+			more = append(more, c.Asks(facts)...)
+		}
+	}
+	if len(more) == 0 {
+		return facts, nil
+	}
+	further, err := f.Read(ctx, more)
+	maps.Copy(facts.answers, further.answers)
+	return facts, err
 }
 
 // Changes counts the changes of all steps.

@@ -33,6 +33,9 @@ type Member struct {
 	Port      int    `json:"port,omitempty"`     // of sshd, where the inventory gives the node one of its own
 	HostKey   string `json:"host_key,omitempty"` // where the inventory has it
 	Leaving   bool   `json:"leaving,omitempty"`  // somebody agreed to its removal, which is not finished
+	// Replacement is the machine-id of the one other machine that may take its
+	// name: somebody agreed to that, and it has not joined yet.
+	Replacement string `json:"replacement,omitempty"`
 }
 
 // RecordCopyFile is a copy of the record on the control plane, for the time
@@ -229,15 +232,15 @@ func (f *Fleet) resolve(machines map[string]Machine, uid string, record recordRe
 	} else if r.Replication == 0 {
 		r.Replication = c.DefaultReplication()
 	}
-	if reasons = append(reasons, checkRecord(c, &r, members, machines)...); len(reasons) > 0 {
+	if reasons = append(reasons, checkRecord(c, &r, members, machines, f.trusting)...); len(reasons) > 0 {
 		return r, nil, &RefusedError{Reasons: reasons}
 	}
 	return r, members, nil
 }
 
 // checkRecord compares the inventory with what the cluster was made with, and
-// completes the record.
-func checkRecord(c *inventory.Cluster, r *Resolved, members map[string]Member, machines map[string]Machine) []string {
+// completes the record. Of the node trusting, another machine may answer.
+func checkRecord(c *inventory.Cluster, r *Resolved, members map[string]Member, machines map[string]Machine, trusting string) []string {
 	var reasons []string
 	for _, network := range []struct {
 		name, want string
@@ -260,9 +263,13 @@ func checkRecord(c *inventory.Cluster, r *Resolved, members map[string]Member, m
 			reasons = append(reasons, fmt.Sprintf("%s: its address is %s in the cluster and %s in %s; give the machine its old address back, and the file too",
 				n.Name, was.Address, n.Address, c.File))
 		}
-		if m, here := machines[n.Name]; here && was.MachineID != m.MachineID {
-			reasons = append(reasons, fmt.Sprintf("%s: another machine answers than the one that joined (machine-id %s, now %s); a replaced machine cannot take its name yet: give it a new one",
-				n.Name, was.MachineID, m.MachineID))
+		if m, here := machines[n.Name]; here && was.MachineID != m.MachineID && was.Replacement != m.MachineID && n.Name != trusting {
+			remedy := fmt.Sprintf("if it was replaced or installed anew, nucspark trust %s lets it join in the place of the old one", n.Name)
+			if n.Role == inventory.ControlPlane {
+				remedy = "the control plane cannot be replaced: bring the old machine back"
+			}
+			reasons = append(reasons, fmt.Sprintf("%s: another machine answers than the one that joined (machine-id %s, now %s); %s",
+				n.Name, was.MachineID, m.MachineID, remedy))
 		}
 	}
 	return reasons

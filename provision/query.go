@@ -249,6 +249,9 @@ type ObjectFact struct {
 	Exists bool
 	Live   Object // as it is
 	Would  Object // as it would be after apply, by server-side dry-run
+	// Refused is why the API would not apply it, such as a field that cannot
+	// change; Would is nil then.
+	Refused string
 }
 
 func (q ObjectQuery) Key() string           { return "object " + ObjectName(q.Object) }

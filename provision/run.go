@@ -287,7 +287,7 @@ func lostLock(ctx context.Context) error {
 }
 
 func (r *runner) look(ctx context.Context, s Step) (Facts, []Change, error) {
-	facts, err := r.fleet.Read(ctx, s.Reads())
+	facts, err := r.fleet.readFor(ctx, s)
 	if err != nil {
 		return facts, nil, err
 	}

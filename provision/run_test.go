@@ -347,3 +347,36 @@ func TestRunRetryEnds(t *testing.T) {
 		})
 	}
 }
+
+// curious is a step that asks for more where the answers say so.
+type curious struct {
+	fake
+	asks []Query
+	seen *bool
+}
+
+func (s curious) Asks(f Facts) []Query {
+	if s.Reads()[0].(SysctlQuery).In(f).Exists {
+		return s.asks
+	}
+	return nil
+}
+
+func (s curious) Diff(f Facts) ([]Change, error) {
+	for _, q := range s.asks {
+		*s.seen = q.(FileQuery).In(f).Exists
+	}
+	return s.fake.Diff(f)
+}
+
+func TestCurious(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "there")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j, seen := &journal{}, false
+	s := curious{step(j, "a", true), []Query{FileQuery{Node: "nuc01", Path: file}}, &seen}
+	if _, _, err := runSteps(t, Options{}, s); err != nil || !seen {
+		t.Errorf("what it asked for was not answered (%t): %v", seen, err)
+	}
+}

@@ -43,6 +43,15 @@ type Resolved struct {
 	Services    string `json:"services"`    // network of the services
 }
 
+// Replaced says that the machine of a node is not the one that joined, and that
+// somebody agreed that it takes its place: what the cluster knows of the old
+// one is of no use any more.
+func (s *Site) Replaced(node string) bool {
+	m, here := s.Machines[node]
+	was := s.Members[node]
+	return here && was.Replacement != "" && m.MachineID == was.Replacement && m.MachineID != was.MachineID
+}
+
 // Reachable returns the nodes that answered, in the order of the inventory.
 // Steps are made for these only.
 func (s *Site) Reachable() []*inventory.Node {

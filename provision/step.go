@@ -21,6 +21,14 @@ type Step interface {
 	Apply(ctx context.Context, env *Env, changes []Change) error
 }
 
+// Curious is a step that must know more where the answers to its Reads say so:
+// what costs too much to be asked each time. Its Diff may take these answers out
+// of the facts where it would list them.
+type Curious interface {
+	Step
+	Asks(Facts) []Query
+}
+
 // Action is what a change does to its object.
 type Action string
 

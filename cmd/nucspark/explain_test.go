@@ -7,13 +7,16 @@ import (
 	"strings"
 	"testing"
 
+	"nucspark.io/nucspark/hdfs"
 	"nucspark.io/nucspark/inventory"
+	"nucspark.io/nucspark/kubeadm"
+	"nucspark.io/nucspark/nfs"
 	"nucspark.io/nucspark/provision"
 )
 
 // everySite are the steps of sites that together have every kind of step: of
-// the inventory with everything, made anew, changed, with machines that leave,
-// and taken down.
+// the inventory with everything, made anew, changed, with machines that leave or
+// were replaced, taken down, and of the tasks.
 func everySite(t *testing.T) map[string][]provision.Step {
 	t.Helper()
 	t.Setenv("NUCSPARK_SUDO_PASSWORD", "x")
@@ -54,8 +57,19 @@ func everySite(t *testing.T) map[string][]provision.Step {
 		s.Leaving = []provision.Leaving{{Name: "nuc05", Machine: &on}, {Name: "nuc06"}}
 	})
 	leaving.ledgers["nuc05"] = ledgerOfAll
+	replaced := site(func(_ *inventory.Cluster, s *provision.Site) {
+		m := s.Machines["nuc04"]
+		m.MachineID = "new"
+		s.Machines["nuc04"], s.Members["nuc04"] = m, provision.Member{MachineID: "old", Replacement: "new"}
+	})
+	n, _ := replaced.cluster.Node("nuc02")
+	v := replaced.cluster.Volumes[0]
+	elsewhere := v
+	elsewhere.Node = "nuc03"
+	tasks := slices.Concat(kubeadm.Trust(replaced.site, "nuc04"), nfs.Forget(replaced.site, "nuc04"), hdfs.Accept(replaced.site, n, n.HDFS.Dirs[0], ""),
+		nfs.Accept(replaced.site, n, "", nil), nfs.Move(replaced.site, v, n), nfs.DropOld(replaced.site, elsewhere))
 	down := &downing{surveyed: *site(nil), ledgers: map[string][]provision.Entry{"nuc02": ledgerOfAll}, erase: map[string][]string{"nuc02": {"/srv/nfs"}}}
-	return map[string][]provision.Step{"anew": anew.steps(), "changed": changed.steps(), "leaving": leaving.steps(), "down": down.steps()}
+	return map[string][]provision.Step{"anew": anew.steps(), "changed": changed.steps(), "leaving": leaving.steps(), "replaced": replaced.steps(), "tasks": tasks, "down": down.steps()}
 }
 
 // ledgerOfAll has each kind of entry that is undone by a step of its own.

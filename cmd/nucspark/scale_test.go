@@ -280,11 +280,13 @@ func (f *fakeFleet) settle() {
 		fmt.Fprintf(&hosts, "%s %s\n", n.Address, n.Name)
 	}
 	for _, step := range s.steps() {
-		switch step := step.(type) {
-		case provision.File:
-			f.nodes[step.Node].settle(step)
-		case provision.KubeObject:
-			f.api.apply(step.Object)
+		if file, ok := step.(provision.File); ok {
+			f.nodes[file.Node].settle(file)
+		}
+		for _, q := range step.Reads() {
+			if o, ok := q.(provision.ObjectQuery); ok {
+				f.api.apply(o.Object)
+			}
 		}
 	}
 	control := s.cluster.ControlPlane()

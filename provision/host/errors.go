@@ -101,5 +101,5 @@ func (e *HostKeyError) Error() string {
 	case e.Want == "":
 		return fmt.Sprintf("%s: the host key %s is not known: compare it with the one on the machine (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub) and accept it, or set host_key in the inventory", who, got)
 	}
-	return fmt.Sprintf("%s: the host key has changed: pinned is %s, the machine has %s: if the machine was installed anew, correct %s; if not, somebody may be in between", who, e.Want, got, where)
+	return fmt.Sprintf("%s: the host key has changed: pinned is %s, the machine has %s: if the machine was replaced or installed anew, nucspark trust %s lets it in (%s pins the key); if not, somebody may be in between", who, e.Want, got, e.Node, where)
 }

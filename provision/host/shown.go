@@ -31,27 +31,13 @@ func AskKey(ctx context.Context, address, knownHosts string, timeout time.Durati
 	if err != nil {
 		return ShownKey{}, err
 	}
-	d := net.Dialer{Timeout: timeout}
-	tcp, err := d.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return ShownKey{}, err
-	}
-	defer tcp.Close()
-	ctx, cancel := context.WithTimeout(ctx, 5*timeout)
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { tcp.Close() })()
 	var shown ShownKey
-	_, _, _, err = ssh.NewClientConn(tcp, address, &ssh.ClientConfig{
-		User: "nobody", // is not sent before the key was judged
-		HostKeyCallback: func(a string, r net.Addr, k ssh.PublicKey) error {
-			if err := keys.callback(a, r, k); err != nil && keys.unknown == nil {
-				return err
-			}
-			shown = ShownKey{Authorized: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k))), Fingerprint: ssh.FingerprintSHA256(k), Known: keys.verified}
-			return errSeen
-		},
-		HostKeyAlgorithms: keys.algorithms,
-		ClientVersion:     "SSH-2.0-nucspark",
+	err = askKey(ctx, address, keys.algorithms, timeout, 5*timeout, func(a string, r net.Addr, k ssh.PublicKey) error {
+		if err := keys.callback(a, r, k); err != nil && keys.unknown == nil {
+			return err
+		}
+		shown = ShownKey{Authorized: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k))), Fingerprint: ssh.FingerprintSHA256(k), Known: keys.verified}
+		return errSeen
 	})
 	var mismatch *ssh.AlgorithmNegotiationError
 	switch {
@@ -61,8 +47,6 @@ func AskKey(ctx context.Context, address, knownHosts string, timeout time.Durati
 		return ShownKey{}, keys.changed
 	case errors.As(err, &mismatch) && mismatch.What == "host key" && keys.want != nil:
 		return ShownKey{}, keys.want
-	case ctx.Err() != nil:
-		return ShownKey{}, context.Cause(ctx)
 	}
 	return ShownKey{}, err
 }
@@ -88,4 +72,28 @@ func Pin(ctx context.Context, o Options) error {
 		return err
 	}
 	return o.accept(ctx, key)
+}
+
+// askKey connects to a machine, within dial, and shakes hands until judge has
+// got its key, within answer. judge ends it with an error.
+func askKey(ctx context.Context, address string, algorithms []string, dial, answer time.Duration, judge ssh.HostKeyCallback) error {
+	d := net.Dialer{Timeout: dial}
+	tcp, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer tcp.Close()
+	ctx, cancel := context.WithTimeout(ctx, answer)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { tcp.Close() })()
+	_, _, _, err = ssh.NewClientConn(tcp, address, &ssh.ClientConfig{
+		User:              "nobody", // is not sent before the key was judged
+		HostKeyCallback:   judge,
+		HostKeyAlgorithms: algorithms,
+		ClientVersion:     "SSH-2.0-nucspark",
+	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
