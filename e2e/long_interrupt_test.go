@@ -205,15 +205,16 @@ func TestLongInterrupt(t *testing.T) {
 		i.before[n] = b.on(t, n, traces)
 	}
 	for _, o := range []struct {
-		name  string
-		nodes []string // that are in the file
-		args  []string
+		name           string
+		changed, nodes []string // machines that it works on; those that are in the file
+		args           []string
 	}{
-		{"up from bare", i.all[:2], []string{"up", "--yes", "-f", i.fewer}},
-		{"a third node is added", i.all, []string{"up", "--yes", "-f", i.more}},
+		{"up from bare", i.all[:2], i.all[:2], []string{"up", "--yes", "-f", i.fewer}},
+		{"a third node is added", i.all, i.all, []string{"up", "--yes", "-f", i.more}},
+		{"the third node is removed", i.all, i.all[:2], []string{"up", "--yes", "--remove", "nuc03", "-f", i.fewer}},
 	} {
 		part(t, o.name, func(t *testing.T) {
-			b.converge(t, o.name, o.nodes, o.args...)
+			b.converge(t, o.name, o.changed, o.args...)
 			i.check(t, o.args[len(o.args)-1], o.nodes)
 		})
 	}
@@ -225,7 +226,8 @@ type interrupted struct {
 	more   string            // an inventory of all
 	fewer  string            // one without nuc03
 	before map[string]string // what traces found, by node
-	kept   []byte            // a file in HDFS
+	kept   []byte            // what is in each file in HDFS
+	files  int               // how many there are: one was written after each operation
 	id     string            // of the file system
 }
 
@@ -246,17 +248,18 @@ func (i *interrupted) check(t *testing.T, file string, nodes []string) {
 	}
 	if i.kept == nil {
 		i.kept = bytes.Repeat([]byte("kept\n"), 1<<20)
-		local := filepath.Join(i.dir, "kept")
-		if err := os.WriteFile(local, i.kept, 0o600); err != nil {
-			t.Fatal(err)
+	}
+	for n := range i.files {
+		back := filepath.Join(t.TempDir(), "back")
+		i.ok(t, "hdfs", "get", "-f", file, fmt.Sprintf("/kept-%d", n), back)
+		if got, err := os.ReadFile(back); err != nil || !bytes.Equal(got, i.kept) {
+			t.Errorf("file %d in HDFS is not what it was: %d bytes, %v", n, len(got), err)
 		}
-		i.ok(t, "hdfs", "put", "-f", file, local, "/kept")
 	}
-	back := filepath.Join(t.TempDir(), "back")
-	i.ok(t, "hdfs", "get", "-f", file, "/kept", back)
-	if got, err := os.ReadFile(back); err != nil || !bytes.Equal(got, i.kept) {
-		t.Errorf("the file in HDFS is not what it was: %d bytes, %v", len(got), err)
-	}
+	// Of several blocks, so that each datanode there is gets some.
+	local := i.file(t, "kept", string(i.kept))
+	i.ok(t, "hdfs", "put", "-f", file, "--block-size", "1Mi", local, fmt.Sprintf("/kept-%d", i.files))
+	i.files++
 	// Nothing done twice.
 	for _, n := range nodes {
 		entries, err := provision.ParseLedger([]byte(i.on(t, n, "cat "+provision.Ledger)))
@@ -271,7 +274,7 @@ func (i *interrupted) check(t *testing.T, file string, nodes []string) {
 	if left := i.on(t, "nuc01", "kubectl --kubeconfig "+provision.AdminConf+" -n kube-system get secrets -o name"); strings.Contains(left, "bootstrap-token") || strings.Contains(left, "kubeadm-certs") {
 		t.Errorf("left in the cluster:\n%s", left)
 	}
-	for _, n := range nodes {
+	for _, n := range i.all {
 		was := map[string]bool{}
 		for l := range strings.Lines(i.before[n]) {
 			was[strings.TrimSpace(l)] = true
