@@ -37,6 +37,72 @@ func child() {
 	fmt.Println("GIVEN BACK")
 }
 
+// inTerminal is a test that runs once more, in a process and a terminal of its
+// own.
+type inTerminal struct {
+	t        *testing.T
+	cmd      *exec.Cmd
+	terminal *os.File
+	out      bytes.Buffer
+}
+
+func startChild(t *testing.T, test string) *inTerminal {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	c := &inTerminal{t: t, cmd: exec.CommandContext(ctx, os.Args[0], "-test.run=^"+test+"$")}
+	c.cmd.Env = append(os.Environ(), "NUCSPARK_TUI_CHILD=1", "TERM=screen", "LC_ALL=C.UTF-8", "NO_COLOR=1") // Bubble Tea asks other terminals for their colour, and waits for an answer
+	var err error
+	if c.terminal, err = pty.StartWithSize(c.cmd, &pty.Winsize{Rows: 30, Cols: 100}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.terminal.Close() })
+	return c
+}
+
+// seen waits until a text is in the terminal.
+func (c *inTerminal) seen(text string) {
+	c.t.Helper()
+	buf := make([]byte, 4096)
+	for !strings.Contains(ansi.Strip(c.out.String()), text) {
+		n, err := c.terminal.Read(buf)
+		c.out.Write(buf[:n])
+		if err != nil {
+			c.t.Fatalf("the terminal closed before %q was there: %v\n%q", text, err, c.out.String())
+		}
+	}
+}
+
+func (c *inTerminal) press(keys string) {
+	c.t.Helper()
+	if _, err := c.terminal.Write([]byte(keys)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *inTerminal) size(rows, columns uint16) {
+	c.t.Helper()
+	if err := pty.Setsize(c.terminal, &pty.Winsize{Rows: rows, Cols: columns}); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// end waits until the process has ended well, and returns what was written to
+// the screen, and after the scrollback was given back.
+func (c *inTerminal) end() (screen, after string) {
+	c.t.Helper()
+	rest, _ := io.ReadAll(c.terminal) // ends with an error when the other side is closed
+	c.out.Write(rest)
+	if err := c.cmd.Wait(); err != nil {
+		c.t.Errorf("%v\n%s", err, c.out.String())
+	}
+	screen, after, ok := strings.Cut(c.out.String(), "\x1b[?1049l")
+	if !ok {
+		c.t.Fatalf("the screen did not leave the scrollback as it was: %q", c.out.String())
+	}
+	return screen, after
+}
+
 // The screen in a terminal: nothing else writes to it, it follows the window's
 // size, Ctrl-C reaches the run as a key, and what is left in the end is the
 // summary.
@@ -45,44 +111,12 @@ func TestOwnTerminal(t *testing.T) {
 		child()
 		return
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestOwnTerminal$")
-	cmd.Env = append(os.Environ(), "NUCSPARK_TUI_CHILD=1", "TERM=screen", "LC_ALL=C.UTF-8", "NO_COLOR=1") // Bubble Tea asks other terminals for their colour, and waits for an answer
-	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 30, Cols: 100})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer terminal.Close()
-	var out bytes.Buffer
-	seen := func(text string) {
-		t.Helper()
-		buf := make([]byte, 4096)
-		for !strings.Contains(ansi.Strip(out.String()), text) {
-			n, err := terminal.Read(buf)
-			out.Write(buf[:n])
-			if err != nil {
-				t.Fatalf("the terminal closed before %q was there: %v\n%q", text, err, out.String())
-			}
-		}
-	}
-	seen("0 of 1 node, 0 of 1 step done")
-	if err := pty.Setsize(terminal, &pty.Winsize{Rows: 12, Cols: 40}); err != nil {
-		t.Fatal(err)
-	}
-	seen("lab up  0 %")
-	if _, err := terminal.Write([]byte{3}); err != nil {
-		t.Fatal(err)
-	}
-	rest, _ := io.ReadAll(terminal) // ends with an error when the other side is closed
-	out.Write(rest)
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("%v\n%s", err, out.String())
-	}
-	screen, after, ok := strings.Cut(out.String(), "\x1b[?1049l")
-	if !ok {
-		t.Fatalf("the screen did not leave the scrollback as it was: %q", out.String())
-	}
+	c := startChild(t, "TestOwnTerminal")
+	c.seen("0 of 1 node, 0 of 1 step done")
+	c.size(12, 40)
+	c.seen("lab up  0 %")
+	c.press("\x03")
+	screen, after := c.end()
 	if strings.Contains(screen, "STRAY") {
 		t.Errorf("something else wrote to the terminal under the screen: %q", screen)
 	}
