@@ -1,15 +1,11 @@
 package e2e
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nucspark.io/nucspark/support/bundletest"
 )
 
 // witness looks at what other users of the machines could see while nucspark
@@ -221,7 +219,12 @@ func (b *bench) testSecrets(t *testing.T) {
 	if info, err := os.Stat(packed); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the bundle: %v, %v", info, err)
 	}
-	bundle := unpacked(t, packed)
+	archive, err := os.Open(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	_, bundle := bundletest.Read(t, archive)
 	for name, body := range bundle {
 		look(name+" of the bundle", body)
 	}
@@ -330,36 +333,5 @@ true`)
 		if n.name == "nuc01" && modes["/etc/kubernetes/admin.conf"] != "600" {
 			t.Errorf("admin.conf has mode %q", modes["/etc/kubernetes/admin.conf"])
 		}
-	}
-}
-
-// unpacked reads a bundle of nucspark support: the files by their names below
-// its directory.
-func unpacked(t *testing.T, path string) map[string]string {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	zip, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string]string{}
-	for r := tar.NewReader(zip); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return files
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, name, _ := strings.Cut(h.Name, "/")
-		files[name] = string(body)
 	}
 }

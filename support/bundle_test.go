@@ -1,11 +1,8 @@
 package support
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"errors"
-	"io"
 	"maps"
 	"os/exec"
 	"slices"
@@ -18,34 +15,8 @@ import (
 
 	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/provision"
+	"nucspark.io/nucspark/support/bundletest"
 )
-
-// unpack reads an archive.
-func unpack(t *testing.T, archive []byte) map[string]string {
-	t.Helper()
-	zip, err := gzip.NewReader(bytes.NewReader(archive))
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string]string{}
-	for r := tar.NewReader(zip); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return files
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h.Mode != 0o600 || files[h.Name] != "" {
-			t.Errorf("%s has mode %o, or is there twice", h.Name, h.Mode)
-		}
-		files[h.Name] = string(body)
-	}
-}
 
 // Whatever comes in, and by which way, no secret comes out.
 func TestBundle(t *testing.T) {
@@ -75,7 +46,10 @@ func TestBundle(t *testing.T) {
 	if err := b.Write(&archive, "root", time.Unix(0, 0)); err != nil {
 		t.Fatal(err)
 	}
-	files := unpack(t, archive.Bytes())
+	dir, files := bundletest.Read(t, &archive)
+	if dir != "root" {
+		t.Errorf("the files are in %q", dir)
+	}
 	var names []string
 	for name, body := range files {
 		names = append(names, name)
@@ -89,22 +63,22 @@ func TestBundle(t *testing.T) {
 	if want := len(forms(secret)) + len(nodeFiles) + 4; len(names) != want {
 		t.Errorf("%d files, want %d: %v", len(names), want, names)
 	}
-	if _, ok := files["root/outside"]; !ok {
+	if _, ok := files["outside"]; !ok {
 		t.Errorf("a name from a machine became one of %q", names)
 	}
-	readme := files["root/"+Readme]
+	readme := files[Readme]
 	for _, want := range []string{"nuc03: it is off", "less than 4 characters, which were not looked for: 1.", "nodes/nuc02/kubelet.log: last lines of the kubelet"} {
 		if strings.Count(readme, want) != 1 {
 			t.Errorf("the README does not say %q once:\n%s", want, readme)
 		}
 	}
-	if kubelet := files["root/nodes/nuc02/kubelet.log"]; kubelet != "kubelet.log of ~ says "+hidden+"\n" {
+	if kubelet := files["nodes/nuc02/kubelet.log"]; kubelet != "kubelet.log of ~ says "+hidden+"\n" {
 		t.Errorf("kubelet.log is %q", kubelet)
 	}
-	if ledger := files["root/nodes/nuc02/ledger.txt"]; !strings.Contains(ledger, "nuc02/x done file /etc/"+hidden) || strings.Contains(ledger, "body") {
+	if ledger := files["nodes/nuc02/ledger.txt"]; !strings.Contains(ledger, "nuc02/x done file /etc/"+hidden) || strings.Contains(ledger, "body") {
 		t.Errorf("ledger.txt is %q", ledger)
 	}
-	large := files["root/large.log"]
+	large := files["large.log"]
 	if len(large) > mostOf+100 || !strings.HasSuffix(large, "much\nthe end\n") || !strings.HasPrefix(large, "(the first ") || !strings.Contains(large, "left out)\nmuch\n") {
 		t.Errorf("large.log has %d bytes: %.80q", len(large), large)
 	}

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -27,6 +25,7 @@ import (
 
 	"nucspark.io/nucspark/provision"
 	"nucspark.io/nucspark/provision/host"
+	"nucspark.io/nucspark/support/bundletest"
 )
 
 // Secrets that everything around the command says, in every way it has.
@@ -212,7 +211,12 @@ node "nuc03" { address = "192.168.1.13" }
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("%v, %v", info, err)
 	}
-	files := unpackBundle(t, path)
+	archive, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	_, files := bundletest.Read(t, archive)
 	files["what was printed"] = said.String()
 	for name, body := range files {
 		flat := strings.NewReplacer("\n", "", " ", "", `\n`, "").Replace(body)
@@ -265,34 +269,5 @@ node "nuc03" { address = "192.168.1.13" }
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".bundle*")); len(left) > 0 {
 		t.Errorf("left over: %v", left)
-	}
-}
-
-func unpackBundle(t *testing.T, path string) map[string]string {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	zip, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string]string{}
-	for r := tar.NewReader(zip); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return files
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, name, _ := strings.Cut(h.Name, "/")
-		files[name] = string(body)
 	}
 }
