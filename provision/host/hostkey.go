@@ -148,31 +148,41 @@ func (o *Options) accept(ctx context.Context, key ssh.PublicKey) error {
 	return nil
 }
 
-// appendKnownHost adds one line to the file, which it makes if need be, under
-// a lock, so that lines of two runs never mix.
-func appendKnownHost(file, line string) error {
+// openKnownHosts opens a known_hosts file, makes it if need be, and reads it. It
+// is locked until it is closed, so that two runs never mix what they write.
+func openKnownHosts(file string) (f *os.File, content string, err error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return err
+		return nil, "", err
 	}
-	f, err := os.OpenFile(file, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
+	if f, err = os.OpenFile(file, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
+		return nil, "", err
 	}
-	defer f.Close() // also ends the lock
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", file, err)
+		f.Close()
+		return nil, "", fmt.Errorf("lock %s: %w", file, err)
 	}
-	old, err := io.ReadAll(f)
+	b, err := io.ReadAll(f)
+	if err != nil {
+		f.Close()
+		return nil, "", err
+	}
+	return f, string(b), nil
+}
+
+// appendKnownHost adds one line to the file.
+func appendKnownHost(file, line string) error {
+	f, old, err := openKnownHosts(file)
 	if err != nil {
 		return err
 	}
-	for l := range strings.Lines(string(old)) {
+	defer f.Close()
+	for l := range strings.Lines(old) {
 		if strings.TrimSpace(l) == line {
 			return nil // another run was faster
 		}
 	}
 	line += "\n"
-	if len(old) > 0 && old[len(old)-1] != '\n' {
+	if old != "" && !strings.HasSuffix(old, "\n") {
 		line = "\n" + line
 	}
 	if _, err := f.WriteString(line); err != nil {

@@ -3,12 +3,9 @@ package host
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -58,21 +55,14 @@ func Show(ctx context.Context, o Options) (Shown, error) {
 // Repin puts a key in the place of all keys that a known_hosts file has for an
 // address (host:port). Other hosts of a line stay.
 func Repin(file, address string, key ssh.PublicKey) error {
-	f, err := os.OpenFile(file, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	f, old, err := openKnownHosts(file)
 	if err != nil {
 		return err
 	}
-	defer f.Close() // also ends the lock
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", file, err)
-	}
-	old, err := io.ReadAll(f)
-	if err != nil {
-		return err
-	}
+	defer f.Close()
 	host := knownhosts.Normalize(address)
 	var b strings.Builder
-	for line := range strings.Lines(string(old)) {
+	for line := range strings.Lines(old) {
 		names, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if strings.HasPrefix(names, "#") || strings.HasPrefix(names, "@") { // a comment, or a mark of its own
 			b.WriteString(strings.TrimSuffix(line, "\n") + "\n")
