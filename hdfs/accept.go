@@ -80,7 +80,7 @@ func (s datanodeAnew) leftOut(p provision.PageFact) bool {
 func podsOn(node string, pods []provision.Object) []provision.Object {
 	var here []provision.Object
 	for _, p := range pods {
-		if at, _ := placeOf(p); at == node {
+		if onNode(p, node) {
 			here = append(here, p)
 		}
 	}

@@ -270,10 +270,7 @@ func registered(n *inventory.Node, info namenodeInfo, pods []provision.Object) b
 	}
 	address, _, _ := strings.Cut(live.Address, ":")
 	for _, p := range pods {
-		meta, _ := p["metadata"].(map[string]any)
-		spec, _ := p["spec"].(map[string]any)
-		status, _ := p["status"].(map[string]any)
-		if spec["nodeName"] == n.Name && status["podIP"] == address && meta["deletionTimestamp"] == nil {
+		if at, is := placeOf(p); at == n.Name && is != "" && is == address && !ending(p) {
 			return true
 		}
 	}

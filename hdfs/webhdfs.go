@@ -128,8 +128,7 @@ func datanodePod(ctx context.Context, k *kube.Client, address string) (string, e
 	}
 	for _, p := range pods {
 		status, _ := p["status"].(map[string]any)
-		meta, _ := p["metadata"].(map[string]any)
-		if status["hostIP"] == address && status["podIP"] != nil && meta["deletionTimestamp"] == nil {
+		if status["hostIP"] == address && status["podIP"] != nil && !ending(p) {
 			return nameOf(p), nil
 		}
 	}
