@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,7 +10,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -109,7 +107,7 @@ func down(ctx context.Context, app *App, yes bool, erase []string, mode tui.Mode
 	} else {
 		writePlan(app.Err, p, notes)
 		if !app.interactive() {
-			return &ExitError{Code: exitBad, Err: errors.New("there is no terminal to ask for consent; add --yes to go on without asking")}
+			return errNobodyAsked
 		}
 		fmt.Fprintf(app.Err, "This ends the cluster. Type its name, %s, to go on: ", c.Name)
 		line, err := bufio.NewReader(app.In).ReadString('\n')
@@ -117,7 +115,7 @@ func down(ctx context.Context, app *App, yes bool, erase []string, mode tui.Mode
 			return err
 		}
 		if strings.TrimSpace(line) != c.Name {
-			return &ExitError{Code: exitBad, Err: errors.New("nothing was changed")}
+			return errNothingChanged
 		}
 	}
 	return d.carryOut(ctx, app, p, yes, mode)
@@ -125,35 +123,16 @@ func down(ctx context.Context, app *App, yes bool, erase []string, mode tui.Mode
 
 // carryOut runs a plan of down as [carryOut] does one of up.
 func (d *downing) carryOut(ctx context.Context, app *App, agreed *provision.Plan, yes bool, mode tui.Mode) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ints := newInterrupts(cancel, func(text string) { fmt.Fprintln(app.Err, text) })
-	defer ints.release()
-
-	id := time.Now().UTC().Format("20060102T150405Z")
-	var nodes []string
-	for _, n := range d.site.Reachable() {
-		nodes = append(nodes, n.Name)
-	}
-	lock, err := d.fleet.Acquire(ctx, id, nodes)
-	if err != nil {
-		return err
-	}
-	defer lock.Release()
-	if d.site, d.failed, err = d.fleet.PrepareDownAgain(ctx, d.site, d.failed); err != nil {
-		return err
-	}
-	if err := d.read(ctx); err != nil {
-		return err
-	}
-	p, _, err := d.plan(ctx)
-	if err != nil {
-		return err
-	}
-	if !yes && !p.Same(agreed) {
-		return &ExitError{Code: exitBad, Err: errors.New("the machines changed since the plan was shown, and nothing was done; run it again")}
-	}
-	err = perform(ctx, app, performance{id: id, site: d.site, fleet: d.fleet, plan: p, lock: lock, ints: ints, mode: mode, retry: retryCommand(app, "down"), done: "down"})
+	err := underLock(ctx, app, d.fleet, reachable(d.site), agreed, yes, func(ctx context.Context) (p performance, err error) {
+		if d.site, d.failed, err = d.fleet.PrepareDownAgain(ctx, d.site, d.failed); err != nil {
+			return p, err
+		}
+		if err := d.read(ctx); err != nil {
+			return p, err
+		}
+		plan, _, err := d.plan(ctx)
+		return performance{site: d.site, plan: plan, mode: mode, retry: retryCommand(app, "down"), done: "down"}, err
+	})
 	if err != nil {
 		return err
 	}

@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"time"
 
 	"nucspark.io/nucspark/provision"
 	"nucspark.io/nucspark/tui"
@@ -34,35 +31,14 @@ func (a *App) carry(ctx context.Context, t *task, yes bool, mode tui.Mode) (chan
 		writePlan(a.Err, agreed, nil)
 	}
 	if !yes {
-		if !a.interactive() {
-			return false, &ExitError{Code: exitBad, Err: errors.New("there is no terminal to ask for consent; add --yes to go on without asking")}
-		}
-		ok, err := a.ask(t.question)
-		if err != nil {
+		if err := a.consent(t.question); err != nil {
 			return false, err
 		}
-		if !ok {
-			return false, &ExitError{Code: exitBad, Err: errors.New("nothing was changed")}
-		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ints := newInterrupts(cancel, func(text string) { fmt.Fprintln(a.Err, text) })
-	defer ints.release()
-	id := time.Now().UTC().Format("20060102T150405Z")
-	lock, err := t.fleet.Acquire(ctx, id, t.nodes)
-	if err != nil {
-		return false, err
-	}
-	defer lock.Release()
-	site, p, err := t.plan(ctx)
-	if err != nil {
-		return false, err
-	}
-	if !yes && !p.Same(agreed) {
-		return false, &ExitError{Code: exitBad, Err: errors.New("the machines changed since the plan was shown, and nothing was done; run it again")}
-	}
-	return true, perform(ctx, a, performance{id: id, site: site, fleet: t.fleet, plan: p, lock: lock, ints: ints, mode: mode, retry: t.retry, next: t.next, done: t.done})
+	return true, underLock(ctx, a, t.fleet, t.nodes, agreed, yes, func(ctx context.Context) (performance, error) {
+		site, p, err := t.plan(ctx)
+		return performance{site: site, plan: p, mode: mode, retry: t.retry, next: t.next, done: t.done}, err
+	})
 }
 
 // plan looks and compares. What is known to fail is not begun.

@@ -165,7 +165,7 @@ func (a *App) compareHostKey(ctx context.Context, c *inventory.Cluster, n *inven
 			return nil, err
 		}
 		if !ok {
-			return nil, &ExitError{Code: exitBad, Err: errors.New("nothing was changed")}
+			return nil, errNothingChanged
 		}
 	}
 	n.HostKey = shown.Authorized()

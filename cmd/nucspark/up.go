@@ -131,15 +131,8 @@ func up(ctx context.Context, app *App, removal provision.Removal, yes, timings b
 	notes := append(s.notes(), failing(p)...)
 	if !yes {
 		writePlan(app.Err, p, notes)
-		if !app.interactive() {
-			return &ExitError{Code: exitBad, Err: errors.New("there is no terminal to ask for consent; add --yes to go on without asking")}
-		}
-		ok, err := app.ask("Make these changes?")
-		if err != nil {
+		if err := app.consent("Make these changes?"); err != nil {
 			return err
-		}
-		if !ok {
-			return &ExitError{Code: exitBad, Err: errors.New("nothing was changed")}
 		}
 	} else {
 		for _, n := range notes {
@@ -149,10 +142,59 @@ func up(ctx context.Context, app *App, removal provision.Removal, yes, timings b
 	return carryOut(ctx, app, s, p, yes, mode)
 }
 
-// carryOut runs a plan under the lock of every node, with progress and a
-// summary. It looks and plans once more under the lock: another run may have
-// ended while somebody read the plan, and then they agreed to something else.
+// consent asks a person whether to do what was shown. Anything but yes is an
+// error, and so is that there is nobody to ask.
+func (a *App) consent(question string) error {
+	if !a.interactive() {
+		return errNobodyAsked
+	}
+	ok, err := a.ask(question)
+	if err == nil && !ok {
+		return errNothingChanged
+	}
+	return err
+}
+
+var (
+	errNobodyAsked    = &ExitError{Code: exitBad, Err: errors.New("there is no terminal to ask for consent; add --yes to go on without asking")}
+	errNothingChanged = &ExitError{Code: exitBad, Err: errors.New("nothing was changed")}
+)
+
+// carryOut runs a plan with progress and a summary.
 func carryOut(ctx context.Context, app *App, s *surveyed, agreed *provision.Plan, yes bool, mode tui.Mode) error {
+	nodes := reachable(s.site)
+	for _, l := range s.site.Leaving {
+		if l.Machine != nil {
+			nodes = append(nodes, l.Name)
+		}
+	}
+	err := underLock(ctx, app, s.fleet, nodes, agreed, yes, func(ctx context.Context) (p performance, err error) {
+		if s, err = s.again(ctx); err != nil {
+			return p, err
+		}
+		plan, err := s.plan(ctx)
+		return performance{site: s.site, plan: plan, mode: mode, retry: retryCommand(app, "up"), next: nextCommands(app)}, err
+	})
+	if err != nil {
+		return err
+	}
+	return s.unreachable()
+}
+
+// reachable are the names of the nodes that answered.
+func reachable(site *provision.Site) []string {
+	var names []string
+	for _, n := range site.Reachable() {
+		names = append(names, n.Name)
+	}
+	return names
+}
+
+// underLock carries a plan out under the locks of nodes. again looks and plans
+// once more then: another run may have ended while somebody read the plan, and
+// then they agreed to something else.
+func underLock(ctx context.Context, app *App, fleet *provision.Fleet, nodes []string, agreed *provision.Plan, yes bool,
+	again func(context.Context) (performance, error)) error {
 	// Until here nothing was changed, and Ctrl-C just ends the process.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -160,35 +202,20 @@ func carryOut(ctx context.Context, app *App, s *surveyed, agreed *provision.Plan
 	defer ints.release()
 
 	id := time.Now().UTC().Format("20060102T150405Z")
-	var nodes []string
-	for _, n := range s.site.Reachable() {
-		nodes = append(nodes, n.Name)
-	}
-	for _, l := range s.site.Leaving {
-		if l.Machine != nil {
-			nodes = append(nodes, l.Name)
-		}
-	}
-	lock, err := s.fleet.Acquire(ctx, id, nodes)
+	lock, err := fleet.Acquire(ctx, id, nodes)
 	if err != nil {
 		return err
 	}
 	defer lock.Release()
-	if s, err = s.again(ctx); err != nil {
-		return err
-	}
-	p, err := s.plan(ctx)
+	p, err := again(ctx)
 	if err != nil {
 		return err
 	}
-	if !yes && !p.Same(agreed) {
+	if !yes && !p.plan.Same(agreed) {
 		return &ExitError{Code: exitBad, Err: errors.New("the machines changed since the plan was shown, and nothing was done; run it again")}
 	}
-	err = perform(ctx, app, performance{id: id, site: s.site, fleet: s.fleet, plan: p, lock: lock, ints: ints, mode: mode, retry: retryCommand(app, "up"), next: nextCommands(app)})
-	if err != nil {
-		return err
-	}
-	return s.unreachable()
+	p.id, p.fleet, p.lock, p.ints = id, fleet, lock, ints
+	return perform(ctx, app, p)
 }
 
 // performance is all that carrying out a plan needs.
