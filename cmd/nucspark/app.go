@@ -76,14 +76,19 @@ func (a *App) reach(c *inventory.Cluster, n *inventory.Node, known string) host.
 	}
 }
 
-// connectKube returns the inventory and the API of its cluster. The caller closes
-// the fleet.
-func (a *App) connectKube(ctx context.Context) (*inventory.Cluster, *provision.Fleet, *kube.Client, error) {
+// connected returns the inventory and its machines. The caller closes the fleet.
+func (a *App) connected(ctx context.Context) (*inventory.Cluster, *provision.Fleet, error) {
 	c, err := a.Load()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	fleet, err := a.Connect(ctx, c)
+	return c, fleet, err
+}
+
+// connectKube is connected, and the API of the cluster.
+func (a *App) connectKube(ctx context.Context) (*inventory.Cluster, *provision.Fleet, *kube.Client, error) {
+	c, fleet, err := a.connected(ctx)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -70,19 +70,11 @@ func need(least, most int, what string) cobra.PositionalArgs {
 func (h *hdfsCommand) with(cmd *cobra.Command, f func(context.Context, *hdfs.Client) error) error {
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c, err := h.app.Load()
-	if err != nil {
-		return err
-	}
-	fleet, err := h.app.Connect(ctx, c)
+	c, fleet, k, err := h.app.connectKube(ctx)
 	if err != nil {
 		return err
 	}
 	defer fleet.Close()
-	k, err := fleet.Kube(ctx)
-	if err != nil {
-		return err
-	}
 	client, err := hdfs.Open(k, c)
 	if err != nil {
 		return err

@@ -33,11 +33,7 @@ inventory; nucspark kubectl works without.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
 			defer cancel()
-			c, err := app.Load()
-			if err != nil {
-				return err
-			}
-			fleet, err := app.Connect(ctx, c)
+			c, fleet, err := app.connected(ctx)
 			if err != nil {
 				return err
 			}

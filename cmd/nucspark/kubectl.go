@@ -42,11 +42,7 @@ so "exec -t" and "edit" do not work; "exec -i" does.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			c, err := app.Load()
-			if err != nil {
-				return err
-			}
-			fleet, err := app.Connect(ctx, c)
+			c, fleet, err := app.connected(ctx)
 			if err != nil {
 				return err
 			}

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -169,33 +167,13 @@ func (l *logsCommand) list(ctx context.Context, c *inventory.Cluster, k *kube.Cl
 	if err != nil {
 		return err
 	}
-	all := logEntries(c, pods, running)
-	if l.json {
-		enc := json.NewEncoder(l.app.Out)
-		for _, e := range all {
-			if err := enc.Encode(e); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	out := tabwriter.NewWriter(l.app.Out, 0, 8, 2, ' ', 0)
-	for _, e := range all {
-		fmt.Fprintf(out, "nucspark logs %s\t%s\n", e.Name, printable(e.Shows))
-	}
-	return out.Flush()
-}
-
-// logEntry is one line of the list.
-type logEntry struct {
-	Name  string `json:"name"`
-	Shows string `json:"shows"`
+	return l.app.writeNames("logs", logEntries(c, pods, running), l.json)
 }
 
 // logEntries are the parts of the cluster, its machines, and the pods that are
 // no such part.
-func logEntries(c *inventory.Cluster, pods []corev1.Pod, running []spark.Running) []logEntry {
-	var all []logEntry
+func logEntries(c *inventory.Cluster, pods []corev1.Pod, running []spark.Running) []nameLine {
+	var all []nameLine
 	listed := map[string]bool{}
 	on := map[string]int{}
 	for _, part := range partsOf(c) {
@@ -209,14 +187,14 @@ func logEntries(c *inventory.Cluster, pods []corev1.Pod, running []spark.Running
 		if states == nil {
 			states = []string{"no pod is there"}
 		}
-		all = append(all, logEntry{part.Name, part.Shows + ": " + strings.Join(states, "; ")})
+		all = append(all, nameLine{part.Name, part.Shows + ": " + strings.Join(states, "; ")})
 	}
 	for i := range pods {
 		on[pods[i].Spec.NodeName]++
 	}
 	for _, n := range c.Nodes {
 		if on[n.Name] > 0 {
-			all = append(all, logEntry{n.Name, "all that runs on " + n.Name + ": " + count(on[n.Name], "pod")})
+			all = append(all, nameLine{n.Name, "all that runs on " + n.Name + ": " + count(on[n.Name], "pod")})
 		}
 	}
 	for i := range pods {
@@ -228,7 +206,7 @@ func logEntries(c *inventory.Cluster, pods []corev1.Pod, running []spark.Running
 		for _, r := range called(running, p.Name) {
 			shows = r.Page.Shows
 		}
-		all = append(all, logEntry{p.Name, shows + ": " + podState(p)})
+		all = append(all, nameLine{p.Name, shows + ": " + podState(p)})
 	}
 	return all
 }

@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -96,35 +95,18 @@ func (o *openCommand) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	type entry struct {
-		Name  string `json:"name"`
-		Shows string `json:"shows"`
-	}
-	var all []entry
+	var all []nameLine
 	for _, p := range pagesOf(c) {
 		name := p.Name
 		if name == "" {
 			name = p.Node
 		}
-		all = append(all, entry{name, p.Shows})
+		all = append(all, nameLine{name, p.Shows})
 	}
 	for _, r := range running {
-		all = append(all, entry{r.Pod, r.Page.Shows})
+		all = append(all, nameLine{r.Pod, r.Page.Shows})
 	}
-	if o.json {
-		enc := json.NewEncoder(o.app.Out)
-		for _, e := range all {
-			if err := enc.Encode(e); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	out := tabwriter.NewWriter(o.app.Out, 0, 8, 2, ' ', 0)
-	for _, e := range all {
-		fmt.Fprintf(out, "nucspark open %s\t%s\n", e.Name, printable(e.Shows))
-	}
-	return out.Flush()
+	return o.app.writeNames("open", all, o.json)
 }
 
 // open shows pages until the context ends.

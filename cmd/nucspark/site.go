@@ -31,11 +31,7 @@ type surveyed struct {
 // survey loads the inventory, connects, and finds out what the machines are.
 // The caller closes the fleet.
 func (a *App) survey(ctx context.Context) (*surveyed, error) {
-	c, err := a.Load()
-	if err != nil {
-		return nil, err
-	}
-	fleet, err := a.Connect(ctx, c)
+	c, fleet, err := a.connected(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -96,11 +96,7 @@ var components = []watch.Component{
 // status looks at everything and changes nothing. What cannot be asked is not
 // healthy.
 func status(ctx context.Context, app *App) ([]provision.Health, error) {
-	c, err := app.Load()
-	if err != nil {
-		return nil, err
-	}
-	fleet, err := app.Connect(ctx, c)
+	c, fleet, err := app.connected(ctx)
 	if err != nil {
 		return nil, err
 	}

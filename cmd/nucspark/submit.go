@@ -83,19 +83,11 @@ func (h hdfsFiles) Names(ctx context.Context, path string) ([]string, error) {
 }
 
 func submit(ctx context.Context, app *App, a spark.Application, detach, keep bool) error {
-	c, err := app.Load()
-	if err != nil {
-		return err
-	}
-	fleet, err := app.Connect(ctx, c)
+	c, fleet, k, err := app.connectKube(ctx)
 	if err != nil {
 		return err
 	}
 	defer fleet.Close()
-	k, err := fleet.Kube(ctx)
-	if err != nil {
-		return err
-	}
 	note := func(line string) { fmt.Fprintln(app.Err, line) }
 	s := &spark.Submitter{Inventory: c, Cluster: spark.NewCluster(k), Note: note}
 	if c.HDFS.Enabled {

@@ -27,11 +27,7 @@ const firstLook = 15 * time.Second
 // watchStatus shows how the cluster is until ctx ends, which is no failure: on
 // a screen, or where there is no terminal, or JSON is wanted, again and again.
 func watchStatus(ctx context.Context, app *App, interval time.Duration, asJSON bool) error {
-	c, err := app.Load()
-	if err != nil {
-		return err
-	}
-	fleet, err := app.Connect(ctx, c)
+	c, fleet, err := app.connected(ctx)
 	if err != nil {
 		return err
 	}
