@@ -27,12 +27,59 @@ func (a *App) complete(most int, names func(*inventory.Cluster) []string) cobra.
 	}
 }
 
+// completePair is complete for a name and what depends on it.
+func (a *App) completePair(first func(*inventory.Cluster) []string, second func(c *inventory.Cluster, first string) []string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 1 {
+			return a.complete(2, func(c *inventory.Cluster) []string { return second(c, args[0]) })(cmd, args, begun)
+		}
+		return a.complete(1, first)(cmd, args, begun)
+	}
+}
+
 func nodeNames(c *inventory.Cluster) []string {
 	var names []string
 	for _, n := range c.Nodes {
 		names = append(names, n.Name)
 	}
 	return names
+}
+
+// replaceable are the nodes that another machine may take the place of.
+func replaceable(c *inventory.Cluster) []string {
+	return slices.DeleteFunc(nodeNames(c), func(name string) bool { return name == c.ControlPlane().Name })
+}
+
+// storing are the nodes with data directories.
+func storing(c *inventory.Cluster) []string {
+	return slices.DeleteFunc(nodeNames(c), func(name string) bool { return len(directoriesOf(c, name)) == 0 })
+}
+
+func directoriesOf(c *inventory.Cluster, node string) []string {
+	n, ok := c.Node(node)
+	if !ok {
+		return nil
+	}
+	return dataDirectories(n)
+}
+
+func volumeNames(c *inventory.Cluster) []string {
+	var names []string
+	for _, v := range c.Volumes {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
+// volumeNode is the node that the file gives a volume, which is where move may
+// take it.
+func volumeNode(c *inventory.Cluster, volume string) []string {
+	for _, v := range c.Volumes {
+		if v.Name == volume {
+			return []string{v.Node}
+		}
+	}
+	return nil
 }
 
 // pageNames are the pages that are there as long as the cluster is, and the

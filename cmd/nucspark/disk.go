@@ -61,9 +61,11 @@ with it: --lose-volume says so for each, and they begin empty with the next up.`
 			}
 			return acceptDisk(cmd.Context(), app, args[0], args[1], lose, yes, mode)
 		},
+		ValidArgsFunction: app.completePair(storing, directoriesOf),
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	cmd.Flags().StringArrayVar(&lose, "lose-volume", nil, "let this NFS `VOLUME` begin empty: its files were on the old disk")
+	_ = cmd.RegisterFlagCompletionFunc("lose-volume", app.complete(0, volumeNames))
 	progress.add(cmd)
 	return cmd
 }

@@ -39,7 +39,8 @@ its disk: --lose-volume says so for each, and they begin empty.`,
 		Example: `  nucspark trust nuc03
   nucspark trust nuc03 --yes && nucspark up --yes
   nucspark trust nuc02 --lose-volume shared`,
-		Args: oneNode,
+		Args:              oneNode,
+		ValidArgsFunction: app.complete(1, replaceable),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			mode, err := progress.mode(app)
 			if err != nil {
@@ -50,6 +51,7 @@ its disk: --lose-volume says so for each, and they begin empty.`,
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask: the host key was compared")
 	cmd.Flags().StringArrayVar(&lose, "lose-volume", nil, "let this NFS `VOLUME` begin empty: its files were on the old machine")
+	_ = cmd.RegisterFlagCompletionFunc("lose-volume", app.complete(0, volumeNames))
 	progress.add(cmd)
 	return cmd
 }

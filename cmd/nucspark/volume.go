@@ -56,6 +56,7 @@ The old copy stays as it was. When you have seen that the new one is right,
 			}
 			return moveVolume(cmd.Context(), app, args[0], args[1], drop, yes, mode)
 		},
+		ValidArgsFunction: app.completePair(volumeNames, volumeNode),
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	cmd.Flags().BoolVar(&drop, "drop-old", false, "delete the old copy of a volume that was moved")
