@@ -154,12 +154,23 @@ func openKnownHosts(file string) (f *os.File, content string, err error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, "", err
 	}
-	if f, err = os.OpenFile(file, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
-		return nil, "", err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		f.Close()
-		return nil, "", fmt.Errorf("lock %s: %w", file, err)
+	for {
+		if f, err = os.OpenFile(file, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600); err != nil {
+			return nil, "", err
+		}
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+			f.Close()
+			return nil, "", fmt.Errorf("lock %s: %w", file, err)
+		}
+		locked, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, "", err
+		}
+		if now, err := os.Stat(file); err == nil && os.SameFile(locked, now) {
+			break
+		}
+		f.Close() // it was replaced while this run waited
 	}
 	b, err := io.ReadAll(f)
 	if err != nil {

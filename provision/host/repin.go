@@ -2,8 +2,11 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -53,7 +56,8 @@ func Show(ctx context.Context, o Options) (Shown, error) {
 }
 
 // Repin puts a key in the place of all keys that a known_hosts file has for an
-// address (host:port). Other hosts of a line stay.
+// address (host:port). Other hosts of a line stay. The file is replaced as a
+// whole: a power cut leaves the old one or the new one.
 func Repin(file, address string, key ssh.PublicKey) error {
 	f, old, err := openKnownHosts(file)
 	if err != nil {
@@ -78,13 +82,7 @@ func Repin(file, address string, key ssh.PublicKey) error {
 		}
 	}
 	b.WriteString(knownhosts.Line([]string{address}, key) + "\n")
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	if _, err := f.WriteString(b.String()); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
+	if err := replaceKnownHosts(f, b.String()); err != nil {
 		return err
 	}
 	check, err := knownhosts.New(file)
@@ -95,4 +93,38 @@ func Repin(file, address string, key ssh.PublicKey) error {
 		return fmt.Errorf("%s has another key for %s in a form that is not nucspark's, such as a hashed name; take that line out: %w", file, host, err)
 	}
 	return nil
+}
+
+// replaceKnownHosts puts a file with that content in the place of f, which
+// openKnownHosts gave. Whoever waits for the lock of the old one sees that it is
+// no longer there and opens the new one.
+func replaceKnownHosts(f *os.File, content string) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	// A file of the user's may be a link to where it is kept.
+	file, err := filepath.EvalSymlinks(f.Name())
+	if err != nil {
+		return err
+	}
+	part, err := os.CreateTemp(filepath.Dir(file), ".known_hosts-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(part.Name()) // after the rename there is none
+	_, err = part.WriteString(content)
+	err = errors.Join(err, part.Chmod(info.Mode().Perm()), part.Sync(), part.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(part.Name(), file); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh/knownhosts"
+	"golang.org/x/sync/errgroup"
 )
 
 // What a machine shows is compared with what is pinned, and nothing is proved
@@ -63,5 +65,49 @@ func TestShow(t *testing.T) {
 	}
 	if now, err := os.ReadFile(o.KnownHosts); err != nil || string(now) != string(b) {
 		t.Errorf("twice: %v\n%s\nwas\n%s", err, now, b)
+	}
+}
+
+// A file of the user's that is a link stays one, with its mode; and of two runs
+// that pin and pin anew at once neither loses what the other wrote.
+func TestRepinReplaces(t *testing.T) {
+	dir := t.TempDir()
+	kept, file := filepath.Join(dir, "kept", "hosts"), filepath.Join(dir, "known_hosts")
+	if err := os.Mkdir(filepath.Dir(kept), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, kept, "# by hand\n", 0o640)
+	if err := os.Symlink(kept, file); err != nil {
+		t.Fatal(err)
+	}
+	key := newKey(t).PublicKey()
+	var g errgroup.Group
+	var hosts []string
+	for i := range 8 {
+		again, new := fmt.Sprintf("10.0.0.%d:22", i), fmt.Sprintf("10.0.1.%d:22", i)
+		hosts = append(hosts, again, new)
+		g.Go(func() error { return Repin(file, again, key) })
+		g.Go(func() error { return appendKnownHost(file, knownhosts.Line([]string{new}, key)) })
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	check, err := knownhosts.New(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range hosts {
+		if err := check(host, &net.TCPAddr{}, key); err != nil {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if link, err := os.Readlink(file); err != nil || link != kept {
+		t.Errorf("the link leads to %q, %v", link, err)
+	}
+	if info, err := os.Stat(kept); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("the mode is %v, %v", info.Mode(), err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(kept)); err != nil || len(left) != 1 {
+		t.Errorf("beside it are %v, %v", left, err)
 	}
 }
