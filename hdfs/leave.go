@@ -3,7 +3,6 @@ package hdfs
 import (
 	"context"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -243,26 +242,8 @@ func (s decommissioned) Apply(ctx context.Context, env *provision.Env, _ []provi
 	}
 	begin, alive := info.live[s.label()]
 	w := &watching{env: env, total: begin.Blocks, bytes: begin.Used, left: -1, began: time.Now(), moved: time.Now()}
-	tick := time.NewTicker(2 * time.Second)
-	defer tick.Stop()
-	for {
-		done, err := s.look(ctx, env, w, alive)
-		if done || err != nil && !provision.IsTransient(err) {
-			return err
-		}
-		if err != nil {
-			w.say(err.Error())
-		}
-		if time.Since(w.moved) > stillBound {
-			return &provision.StepError{Node: s.leaving.Name, Step: s.Name, Err: errors.Join(fmt.Errorf("nothing has moved for %s: %s", stillBound, w.last), err),
-				Hint: "nucspark hdfs fsck names blocks that cannot be copied; a file that is being written must be closed; then run nucspark up again, or put the node's block back into the file"}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
+	return w.wait(ctx, func() (bool, error) { return s.look(ctx, env, w, alive) }, provision.StepError{Node: s.leaving.Name, Step: s.Name,
+		Hint: "nucspark hdfs fsck names blocks that cannot be copied; a file that is being written must be closed; then run nucspark up again, or put the node's block back into the file"})
 }
 
 // look asks the namenode once, and tells it again what it may have forgotten:
@@ -329,7 +310,7 @@ func (s decommissioned) lookDead(info namenodeInfo, f provision.Facts, w *watchi
 	return left == 0, nil
 }
 
-// watching is how far a removal is.
+// watching is how far blocks are that move.
 type watching struct {
 	env          *provision.Env
 	total, bytes int64 // at the beginning
@@ -342,6 +323,33 @@ func (w *watching) say(text string) {
 	if text != w.last {
 		w.last = text
 		w.env.Log("waiting: " + text)
+	}
+}
+
+// wait asks look until that is done. A passing error is asked over; when no
+// number of blocks has changed for stillBound, stuck says who waited and what to
+// do. Another reason to wait is no movement: two that alternate would be waited
+// for without an end.
+func (w *watching) wait(ctx context.Context, look func() (done bool, err error), stuck provision.StepError) error {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		done, err := look()
+		if done || err != nil && !provision.IsTransient(err) {
+			return err
+		}
+		if err != nil {
+			w.say(err.Error())
+		}
+		if time.Since(w.moved) > stillBound {
+			stuck.Err = fmt.Errorf("nothing has moved for %s: %s", stillBound, w.last)
+			return &stuck
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
 	}
 }
 

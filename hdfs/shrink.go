@@ -113,32 +113,14 @@ func (s labelStep) shrink(ctx context.Context, env *provision.Env, k *kube.Clien
 // settle waits until every block has all its copies.
 func (s labelStep) settle(ctx context.Context, env *provision.Env, after bool) error {
 	w := &watching{env: env, left: -1, began: time.Now(), moved: time.Now()}
-	tick := time.NewTicker(2 * time.Second)
-	defer tick.Stop()
-	for {
+	return w.wait(ctx, func() (bool, error) {
 		missing, err := s.unsettled(ctx, env, w, after)
-		if err != nil && !provision.IsTransient(err) {
-			return err
+		if err == nil && missing != "" {
+			w.say(missing)
 		}
-		if err != nil {
-			missing = err.Error()
-		} else if missing == "" {
-			return nil
-		}
-		if missing != w.last {
-			w.moved = time.Now()
-		}
-		w.say(missing)
-		if time.Since(w.moved) > stillBound {
-			return &provision.StepError{Node: s.Node, Step: s.Name, Err: fmt.Errorf("nothing has moved for %s: %s", stillBound, w.last),
-				Hint: "nucspark status and nucspark hdfs fsck say more; run nucspark up again when it is put right, or put the directory back into the file"}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
+		return err == nil && missing == "", err
+	}, provision.StepError{Node: s.Node, Step: s.Name,
+		Hint: "nucspark status and nucspark hdfs fsck say more; run nucspark up again when it is put right, or put the directory back into the file"})
 }
 
 // unsettled says what keeps the file system from being whole, "" if nothing
