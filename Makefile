@@ -14,6 +14,8 @@ LINES ?=
 NUCSPARK := bin/nucspark
 # The binary also runs in the lab's mirror, a container without a C library.
 export CGO_ENABLED := 0
+# The same for all commands: what one has compiled the next need not.
+export GOFLAGS := $(strip $(shell $(GO) env GOFLAGS 2>/dev/null) -trimpath)
 
 .PHONY: help
 help: ## Show this list
@@ -22,7 +24,7 @@ help: ## Show this list
 .PHONY: build
 build: go-present ## Build bin/nucspark
 	@echo "building $(NUCSPARK) (the first time takes some minutes)"
-	@$(GO) build -trimpath -o $(NUCSPARK) ./cmd/nucspark
+	@$(GO) build -o $(NUCSPARK) ./cmd/nucspark
 
 .PHONY: demo
 demo: build ## From nothing to a word count over HDFS on a three-node lab
