@@ -187,6 +187,7 @@ func debArch() string {
 // goBuild says how Go programs are compiled.
 type goBuild struct {
 	module  string   // folder of the recipe with go.mod.txt and go.sum.txt
+	main    string   // name of a program whose main.go.txt lies there, or
 	pkgs    []string // import paths of the programs
 	tags    string
 	ldflags string
@@ -200,7 +201,11 @@ func (b *bench) compile(ctx context.Context, g goBuild) (string, error) {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return "", err
 	}
-	for _, name := range []string{"go.mod", "go.sum"} {
+	files, out := []string{"go.mod", "go.sum"}, bin+"/"
+	if g.main != "" {
+		files, out, g.pkgs = append(files, "main.go"), filepath.Join(bin, g.main), []string{"."}
+	}
+	for _, name := range files {
 		data, err := b.file(path.Join(g.module, name+".txt"), "")
 		if err != nil {
 			return "", err
@@ -217,7 +222,7 @@ func (b *bench) compile(ctx context.Context, g goBuild) (string, error) {
 		cgo = "CGO_ENABLED=1"
 		ld += " -linkmode external -extldflags -static"
 	}
-	args := append([]string{"build", "-v", "-p", "2", "-trimpath", "-tags", g.tags, "-ldflags", ld, "-o", bin + "/"}, g.pkgs...)
+	args := append([]string{"build", "-v", "-p", "2", "-trimpath", "-tags", g.tags, "-ldflags", ld, "-o", out}, g.pkgs...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), cgo, "GOOS=linux", "GOARCH="+runtime.GOARCH, "GOWORK=off", "GOFLAGS=-buildvcs=false")

@@ -196,7 +196,7 @@ func buildEtcd(ctx context.Context, b *bench) error {
 }
 
 func buildCoreDNS(ctx context.Context, b *bench) error {
-	bin, err := b.compile(ctx, goBuild{pkgs: []string{"github.com/coredns/coredns"}})
+	bin, err := b.compile(ctx, goBuild{main: "coredns"})
 	if err != nil {
 		return err
 	}

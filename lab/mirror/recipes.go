@@ -78,7 +78,7 @@ var recipes = []recipe{
 	{
 		Component: Component{Name: "coredns", Version: corednsVersion, Images: []string{"coredns/coredns:" + corednsVersion}},
 		upstream:  upstream{registry: kubernetesRegistry},
-		cost:      3 * time.Minute, disk: 800 * mib, build: buildCoreDNS,
+		cost:      2 * time.Minute, disk: 800 * mib, build: buildCoreDNS,
 	},
 	{
 		Component: Component{
