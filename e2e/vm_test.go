@@ -42,8 +42,7 @@ type vmBench struct {
 
 // TestVM shows what containers cannot: the kernel's NFS, control groups and
 // swap as they are on a machine, reboots and power cuts. One control plane and
-// one worker; Kubernetes and NFS, without HDFS and Spark. Its parts build on
-// each other.
+// one worker; all that up brings but HDFS. Its parts build on each other.
 func TestVM(t *testing.T) {
 	binary := os.Getenv("NUCSPARK")
 	if os.Getenv("NUCSPARK_VM") != "1" || binary == "" {
@@ -72,7 +71,7 @@ func TestVM(t *testing.T) {
 	part(t, "disk that is not mounted", v.testUnmounted)
 }
 
-// prepare takes HDFS and Spark out of the lab's inventory, and reads how its
+// prepare takes HDFS and the settings of Spark out of the lab's inventory, and reads how its
 // machines are reached.
 func (v *vmBench) prepare(t *testing.T) {
 	t.Helper()

@@ -189,9 +189,6 @@ func Up(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := nodes.prepare(ctx); err != nil {
-		return err
-	}
 	machines, err := o.machines()
 	if err != nil {
 		return err
@@ -200,11 +197,17 @@ func Up(ctx context.Context, o Options) error {
 	if err := ensureNetwork(ctx, o, host.MTU); err != nil {
 		return err
 	}
-	have, err := nodes.nodes(ctx)
-	if err != nil {
+	mirrorKey := ""
+	if !o.NoMirror {
+		mirrorKey = mirror.PublicKey(o.Cache)
+		if err := ensureMirror(ctx, o); err != nil {
+			return err
+		}
+	}
+	if err := nodes.prepare(ctx); err != nil {
 		return err
 	}
-	containers, err := labelled(ctx, "container", o.Name)
+	have, err := nodes.nodes(ctx)
 	if err != nil {
 		return err
 	}
@@ -212,13 +215,6 @@ func Up(ctx context.Context, o Options) error {
 	for _, m := range machines {
 		g.Go(func() error {
 			return ensureNode(gctx, o, nodes, m, user, slices.ContainsFunc(have, func(n NodeState) bool { return n.Name == m.Name }))
-		})
-	}
-	mirrorKey := ""
-	if !o.NoMirror {
-		mirrorKey = mirror.PublicKey(o.Cache)
-		g.Go(func() error {
-			return ensureMirror(gctx, o, slices.Contains(containers, o.object(mirrorName)))
 		})
 	}
 	if err := g.Wait(); err != nil {

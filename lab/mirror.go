@@ -38,7 +38,11 @@ func buildMirror(ctx context.Context, o Options) error {
 
 // ensureMirror makes the container answer that serves the mirror: a static
 // nucspark in an otherwise empty file system, with the cache to read.
-func ensureMirror(ctx context.Context, o Options, there bool) error {
+func ensureMirror(ctx context.Context, o Options) error {
+	containers, err := labelled(ctx, "container", o.Name)
+	if err != nil {
+		return err
+	}
 	dir, err := filepath.EvalSymlinks(mirror.Dir(o.Cache))
 	if err != nil {
 		return err
@@ -56,7 +60,7 @@ func ensureMirror(ctx context.Context, o Options, there bool) error {
 	// What the container was made from: when that changed it is made anew.
 	sum := sha256.Sum256([]byte(strings.Join(args, " ") + content))
 	made := hex.EncodeToString(sum[:8])
-	if there {
+	if slices.Contains(containers, name) {
 		out, err := docker(ctx, nil, "container", "inspect", "--format", `{{.State.Running}} {{index .Config.Labels "`+madeLabel+`"}}`, name)
 		if err == nil && out == "true "+made {
 			return nil

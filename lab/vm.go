@@ -23,9 +23,11 @@ const qemu = "qemu-system-x86_64"
 // vms are nodes that are virtual machines of QEMU: one process each, with its
 // files in a directory of its own below the lab's state.
 type vms struct {
-	o     Options
-	image string // directory of the image, set by prepare
-	accel string // "kvm" or "tcg", set by prepare
+	o Options
+	// Set by prepare:
+	image  string // directory of the image
+	accel  string // "kvm" or "tcg"
+	images string // disk with the mirror's images, unpacked; "" without a mirror
 }
 
 func (o Options) vmDir() string              { return filepath.Join(o.stateDir(), "vm") }
@@ -55,6 +57,11 @@ func (v *vms) prepare(ctx context.Context) (err error) {
 	}
 	if v.image, err = vmImage(ctx, v.o); err != nil {
 		return fmt.Errorf("building the image of the virtual machines: %w", err)
+	}
+	if !v.o.NoMirror {
+		if v.images, err = imagesDisk(ctx, v.o); err != nil {
+			return fmt.Errorf("unpacking the images for the virtual machines: %w", err)
+		}
 	}
 	// The answer takes long where it is no; a lab asks once.
 	asked := filepath.Join(v.o.vmDir(), "accel")
@@ -129,12 +136,20 @@ func (v *vms) create(ctx context.Context, m machine, userKey string) error {
 	if err := makeDisk(ctx, v.file(m.Name, "data.img"), "data"); err != nil {
 		return err
 	}
+	// A device may be late where all is emulated; after 90 s the boot would end
+	// in a shell.
+	const fstab = "LABEL=%s %s ext4 defaults,x-systemd.device-timeout=15min 0 2\n"
+	disks := "LABEL=root / ext4 defaults 0 1\n" + fmt.Sprintf(fstab, "data", "/data")
+	if v.images != "" {
+		if err := copyDisk(ctx, v.file(m.Name, imagesImg), v.images); err != nil {
+			return err
+		}
+		disks += fmt.Sprintf(fstab, "images", containerdDir)
+	}
 	host := probeHost()
 	archive, err := nodeArchive(ctx, v.o, m, host, userKey, []file{
-		// A device may be late where all is emulated; after 90 s the boot would end
-		// in a shell.
-		{"/etc/fstab", "LABEL=root / ext4 defaults 0 1\nLABEL=data /data ext4 defaults,x-systemd.device-timeout=15min 0 2\n"},
-		{"/data/", ""},
+		{"/etc/fstab", disks},
+		{"/data/", ""}, {containerdDir + "/", ""},
 		{"/etc/systemd/network/10-lab.network", fmt.Sprintf("[Match]\nMACAddress=%s\n\n[Link]\nMTUBytes=%d\n\n[Network]\nAddress=%s/24\nGateway=%s\n",
 			macOf(m.Address), host.MTU, m.Address, v.o.address(1))},
 	})
@@ -169,13 +184,17 @@ func (v *vms) args(m machine) []string {
 		accel, cpu, boot = []string{"-accel", "tcg,thread=multi"}, "Westmere", boot+" mitigations=off"
 	}
 	b := m.Address.As4()
+	disks := slices.Concat(disk(rootDisk, "cache=unsafe"), disk("data.img", "cache=unsafe"), disk("first-boot.tar", "readonly=on"))
+	if v.images != "" {
+		disks = append(disks, disk(imagesImg, "cache=unsafe")...)
+	}
 	return slices.Concat([]string{"-name", v.o.object(m.Name), "-machine", "q35"}, accel,
 		[]string{"-cpu", cpu, "-smp", "2", "-m", strconv.Itoa(v.o.Memory),
 			"-nodefaults", "-no-user-config", "-display", "none", "-daemonize", "-pidfile", v.file(m.Name, "pid"),
 			"-chardev", "file,id=console,append=on,path=" + strings.ReplaceAll(v.log(m.Name), ",", ",,"), "-serial", "chardev:console",
 			"-kernel", v.file(m.Name, kernel), "-initrd", v.file(m.Name, initrd),
 			"-append", boot},
-		disk(rootDisk, "cache=unsafe"), disk("data.img", "cache=unsafe"), disk("first-boot.tar", "readonly=on"),
+		disks,
 		[]string{"-netdev", fmt.Sprintf("tap,id=lan,ifname=lab-%x,script=%s,downscript=no", b[:], strings.ReplaceAll(v.file(m.Name, "plug"), ",", ",,")),
 			"-device", "virtio-net-pci,netdev=lan,mac=" + macOf(m.Address), "-device", "virtio-rng-pci"})
 }

@@ -24,6 +24,7 @@ func testVMs(t *testing.T) *vms {
 
 func TestVMArgs(t *testing.T) {
 	v := testVMs(t)
+	v.images = "images.img"
 	m := machine{"nuc02", v.o.address(12), testKey(t, 'b')}
 	golden.Check(t, "vm-tcg.txt", strings.ReplaceAll(strings.Join(v.args(m), "\n"), v.o.State, "/state")+"\n")
 	v.accel = "kvm"

@@ -65,6 +65,22 @@ func Manifest() []Component {
 	return out
 }
 
+// Images lists the images of a complete mirror by the names under which a node
+// pulls them, each once.
+func Images() []string {
+	var out []string
+	for _, r := range recipes {
+		for _, image := range r.Images {
+			host := r.upstream.registry
+			if host == dockerRegistry {
+				host = "docker.io" // the name; the other is the server's
+			}
+			out = append(out, host+"/"+image)
+		}
+	}
+	return out
+}
+
 // DefaultCache is the root of the cache where Options name none.
 func DefaultCache() (string, error) {
 	base, err := os.UserCacheDir()

@@ -264,18 +264,20 @@ func aptGet(t *testing.T, url, key string, args ...string) (string, error) {
 }
 
 func TestManifest(t *testing.T) {
-	var images, packages []string
+	images := Images()
+	var packages []string
 	for _, c := range Manifest() {
-		images = append(images, c.Images...)
 		for _, p := range c.Packages {
 			packages = append(packages, p.Name+"="+p.Version)
 		}
 	}
 	slices.Sort(images)
 	want := []string{
-		"apache/hadoop:3.5.0", "apache/spark:4.0.5-scala2.13-java17-python3-ubuntu", "coredns/coredns:v1.14.2", "etcd:3.6.8-0",
-		"flannel-io/flannel-cni-plugin:v1.9.1-flannel1", "flannel-io/flannel:v0.28.4", "kube-apiserver:v1.36.3",
-		"kube-controller-manager:v1.36.3", "kube-proxy:v1.36.3", "kube-scheduler:v1.36.3", "pause:3.10.2",
+		"docker.io/apache/hadoop:3.5.0", "docker.io/apache/spark:4.0.5-scala2.13-java17-python3-ubuntu",
+		"ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel1", "ghcr.io/flannel-io/flannel:v0.28.4",
+		"registry.k8s.io/coredns/coredns:v1.14.2", "registry.k8s.io/etcd:3.6.8-0",
+		"registry.k8s.io/kube-apiserver:v1.36.3", "registry.k8s.io/kube-controller-manager:v1.36.3",
+		"registry.k8s.io/kube-proxy:v1.36.3", "registry.k8s.io/kube-scheduler:v1.36.3", "registry.k8s.io/pause:3.10.2",
 	}
 	if diff := cmp.Diff(want, images); diff != "" {
 		t.Error(diff)
