@@ -181,7 +181,7 @@ func (v *vms) args(m machine) []string {
 	accel, cpu := []string{"-accel", "kvm"}, "host"
 	if v.accel != "kvm" {
 		// What the kernel does against faults of processors is dear to emulate.
-		accel, cpu, boot = []string{"-accel", "tcg,thread=multi"}, "Westmere", boot+" mitigations=off"
+		accel, cpu, boot = []string{"-accel", "tcg,thread=multi"}, "Westmere", boot+" mitigations=off nucspark.emulated"
 	}
 	b := m.Address.As4()
 	disks := slices.Concat(disk(rootDisk, "cache=unsafe"), disk("data.img", "cache=unsafe"), disk("first-boot.tar", "readonly=on"))
