@@ -20,8 +20,8 @@ import (
 // recorded reads the events of a run that really happened, in a lab: clean.jsonl
 // is an up of three bare machines that went through; in failed.jsonl, of two, a
 // name server was dead and the registry did not have an image; down.jsonl takes
-// two machines down; removal.jsonl takes one of three, which was lost, out of its cluster, and
-// was killed before its end. What changes would read was left out.
+// two machines down; removal.jsonl takes one of three out of its cluster, with 96
+// blocks of HDFS that were there alone. What changes would read was left out.
 func recorded(t testing.TB, name string) []provision.Event {
 	t.Helper()
 	f, err := os.Open(filepath.Join("testdata", name+".jsonl"))
@@ -60,7 +60,7 @@ func TestScreens(t *testing.T) {
 		"clean":   {0, 20 * time.Second, 60 * time.Second, 100 * time.Second, 139 * time.Second},
 		"failed":  {2 * time.Second, 30 * time.Second, 51 * time.Second},
 		"down":    {1 * time.Second, 20 * time.Second, 40 * time.Second},
-		"removal": {2 * time.Second, 10 * time.Second},
+		"removal": {20 * time.Second, 100 * time.Second, 220 * time.Second, 300 * time.Second},
 	} {
 		t.Run(run, func(t *testing.T) {
 			events := recorded(t, run)
