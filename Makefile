@@ -81,6 +81,7 @@ pictures: go-present ## Draw the pictures of the screens from recorded runs
 	draw failed -at 51s -size 100x22 tui/testdata/failed.jsonl; \
 	draw log -at 62s -size 100x19 -keys down,enter tui/testdata/clean.jsonl; \
 	draw down -at 25s -size 100x16 -done down -title "nucspark down" -before tui/testdata/down.jsonl tui/testdata/down.jsonl; \
+	draw removal -at 100s -size 132x17 -title "nucspark up --remove nuc03" tui/testdata/removal.jsonl; \
 	draw status -status -size 100x34 -title "nucspark status --watch" tui/testdata/watch.json
 
 .PHONY: test-vm
