@@ -128,7 +128,7 @@ func (s labelStep) settle(ctx context.Context, env *provision.Env, after bool) e
 // with the blocks in it for some 30 s (its heartbeat check), so the numbers of
 // both are compared. Before the change, the step's own datanode may be down.
 func (s labelStep) unsettled(ctx context.Context, env *provision.Env, w *watching, after bool) (string, error) {
-	f, err := env.Read(ctx, infoQuery, systemQuery, datanodePods, nodeQuery(s.Node))
+	f, err := env.Read(ctx, infoQuery, systemQuery, datanodePods)
 	if err != nil {
 		return "", err
 	}
