@@ -13,7 +13,6 @@ import (
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/nfs"
 	"nucspark.io/nucspark/provision"
-	"nucspark.io/nucspark/provision/ubuntu"
 	"nucspark.io/nucspark/tui"
 )
 
@@ -99,12 +98,9 @@ func acceptDisk(ctx context.Context, app *App, name, dir string, lose []string, 
 		fleet: fleet, nodes: []string{c.ControlPlane().Name, name}, question: fmt.Sprintf("Take %s on %s into use?", dir, name),
 		retry: retryCommand(app, fmt.Sprintf("disk accept %s %s", name, dir)), done: fmt.Sprintf("using %s on %s", dir, name), next: []string{next},
 		look: func(ctx context.Context) (*provision.Site, []provision.Step, error) {
-			site, failed, err := fleet.Prepare(ctx, ubuntu.Supported)
+			site, err := prepareWith(ctx, fleet, name)
 			if err != nil {
 				return nil, nil, err
-			}
-			if failed[name] != nil {
-				return nil, nil, failed[name]
 			}
 			if _, member := site.Members[name]; !member {
 				return nil, nil, &provision.RefusedError{Reasons: []string{name + " is no member of the cluster yet; nucspark up takes its directories into use"}}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"nucspark.io/nucspark/provision"
+	"nucspark.io/nucspark/provision/ubuntu"
 	"nucspark.io/nucspark/tui"
 )
 
@@ -59,4 +60,13 @@ func (t *task) plan(ctx context.Context) (*provision.Site, *provision.Plan, erro
 		return nil, nil, &provision.RefusedError{Reasons: reasons}
 	}
 	return site, p, nil
+}
+
+// prepareWith surveys the machines for a task that cannot do without one of them.
+func prepareWith(ctx context.Context, fleet *provision.Fleet, name string) (*provision.Site, error) {
+	site, failed, err := fleet.Prepare(ctx, ubuntu.Supported)
+	if err == nil {
+		err = failed[name]
+	}
+	return site, err
 }

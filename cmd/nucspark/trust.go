@@ -12,7 +12,6 @@ import (
 	"nucspark.io/nucspark/nfs"
 	"nucspark.io/nucspark/provision"
 	"nucspark.io/nucspark/provision/host"
-	"nucspark.io/nucspark/provision/ubuntu"
 	"nucspark.io/nucspark/tui"
 )
 
@@ -91,12 +90,9 @@ func trust(ctx context.Context, app *App, name string, lose []string, yes bool, 
 		fleet: fleet, nodes: []string{c.ControlPlane().Name, name}, question: fmt.Sprintf("Is that the new %s?", name),
 		retry: retryCommand(app, "trust "+name), done: "ready for the new " + name,
 		look: func(ctx context.Context) (*provision.Site, []provision.Step, error) {
-			site, failed, err := fleet.Prepare(ctx, ubuntu.Supported)
+			site, err := prepareWith(ctx, fleet, name)
 			if err != nil {
 				return nil, nil, err
-			}
-			if failed[name] != nil {
-				return nil, nil, failed[name]
 			}
 			site.LoseVolumes = lose
 			was, machine = site.Members[name], site.Machines[name]
