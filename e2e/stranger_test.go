@@ -330,7 +330,7 @@ func (b *bench) testForeignPod(t *testing.T, program string, nodes []machine, po
 		}
 	}
 	for i, n := range nodes {
-		targets = append(targets, n.address+":"+insidePorts+",111,662,2049,2379-2381,4045,10248-10259,20048")
+		targets = append(targets, n.address+":"+insidePorts+",111,662,2049,2379-2381,4045,10248-10259,10270,20048")
 		expect(n.address, podReachesEverywhere...)
 		if i == 0 {
 			expect(n.address, podReachesControlPlane...)

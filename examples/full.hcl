@@ -20,6 +20,7 @@ variable "disk" {
 
 cluster "nucs" {
   kubernetes = "1.36" # or one patch of it, "1.36.3"
+  cache      = true   # what nodes download comes from outside once
 }
 
 # How the machines are reached.

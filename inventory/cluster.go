@@ -35,6 +35,10 @@ func (c *Cluster) ControlPlane() *Node {
 	return nil
 }
 
+// Cached says whether nodes fetch what they install through the control plane.
+// A machine that is alone has nobody to share with.
+func (c *Cluster) Cached() bool { return c.Cache && len(c.Nodes) > 1 }
+
 // Workers are the nodes that run workloads, in the order of the file: all
 // workers, and the control plane too where it is alone or stores something.
 func (c *Cluster) Workers() []*Node {

@@ -80,6 +80,7 @@ func (d *decoder) cluster(root *block) {
 	d.name(at, "cluster", d.c.Name)
 	b := root.labelled(at.in, hb)
 	read(b, "kubernetes", &d.c.Kubernetes, kubernetesVersion)
+	read(b, "cache", &d.c.Cache, boolean)
 }
 
 // name reports a label that cannot be a host name and a Kubernetes name.

@@ -62,7 +62,7 @@ func everything(t *testing.T) map[string]any {
 	var doc map[string]any
 	text := fmt.Sprintf(`{
 "variable": {"V": {"default": "x", "sensitive": false}},
-"cluster": {"nucs": {"kubernetes": "1.36"}},
+"cluster": {"nucs": {"kubernetes": "1.36", "cache": true}},
 "ssh": {"user": "nuc", "port": 22, "private_key": %q, "known_hosts": "/tmp/known_hosts", "password": "p", "sudo_password": "p",
   "connect_timeout": "5s", "idle_timeout": "1m"},
 "apt": {"lock_timeout": "1h"},

@@ -10,6 +10,7 @@ import (
 // standard is what a file means that says nothing: every default that follows
 // from nothing else. The decoder starts from it.
 var standard = Cluster{
+	Cache:   true,
 	SSH:     SSH{Port: 22, ConnectTimeout: 10 * time.Second, IdleTimeout: 10 * time.Minute},
 	Apt:     Apt{LockTimeout: 10 * time.Minute},
 	Network: Network{Pods: netip.MustParsePrefix("10.244.0.0/16"), Services: netip.MustParsePrefix("10.96.0.0/16")},
@@ -83,6 +84,7 @@ var reference = shape{blocks: []shape{
 	}},
 	{name: "cluster", label: "name", doc: "Required, once. NAME is a name.", attrs: []attr{
 		{"kubernetes", "text", required(quote(newestMinor)), kubernetesDoc()},
+		{"cache", truth, standard.Cache, "Packages and images come from outside once: the control plane keeps them for the other nodes ([how](design.md#once-per-cluster)). `false` lets every node fetch for itself, and removes the cache. Without meaning for a single machine."},
 	}},
 	{name: "ssh", doc: "Required, once: how the machines are reached.", attrs: []attr{
 		{"user", "text", required(`"ubuntu"`), "The account on the machines; it must be allowed to use sudo."},
@@ -127,7 +129,7 @@ var reference = shape{blocks: []shape{
 	{name: "access", doc: "Whom the firewall lets in.", attrs: []attr{
 		{"allow", "list of networks and addresses", words("nobody"), "Who, besides the machines and the pods, may reach the cluster's ports. Whoever can reach HDFS can read and write everything in it."},
 	}},
-	{name: "mirror", doc: "Machines fetch packages from pkgs.k8s.io and download.docker.com and images from the registries in `images` and registry.k8s.io. Where they cannot, or where the line is slow, a mirror serves the same.", attrs: []attr{
+	{name: "mirror", doc: "Machines fetch packages from pkgs.k8s.io and download.docker.com and images from the registries in `images` and registry.k8s.io. Where they cannot, a mirror serves the same. From either, a cluster fetches once (`cache` of the [cluster](#cluster-name) block).", attrs: []attr{
 		{"apt", "URL", words("upstream"), "One flat, signed repository (`deb URL ./`) with all packages that nucspark adds: kubeadm, kubelet, kubectl, kubernetes-cni, cri-tools and containerd.io. The system's own packages still come from the system's own sources."},
 		{"registry", "URL", words("upstream"), "Host and port alone. Asked for the images of every registry, in place of upstream. Paths are those of upstream without the registry's name: `docker.io/apache/spark` is `apache/spark`."},
 		{"keys", "list of files", nil, "The public keys that sign `apt`, in ASCII armour or binary. Required with it: unsigned repositories are not used."},

@@ -14,6 +14,7 @@ type Cluster struct {
 	File       string // path of the file it came from
 	Name       string // label of the cluster block, an RFC 1123 label
 	Kubernetes string // "1.36" or an exact "1.36.3"
+	Cache      bool   // the control plane keeps what nodes download for the others; default true
 	SSH        SSH
 	Apt        Apt
 	Nodes      []Node // in the order of the file

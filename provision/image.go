@@ -42,7 +42,7 @@ func (s Image) Apply(ctx context.Context, env *Env, _ []Change) error {
 	defer cancel()
 	ref := ImageName(s.Ref)
 	err := env.Node(s.Node).ChangeQuietly(ctx, Entry{Kind: "image", Key: ref, After: "pulled"},
-		QuietCtr+"ctr -n k8s.io images pull --hosts-dir /etc/containerd/certs.d "+Quote(ref)+" >/dev/null", pullBound)
+		QuietCtr+env.Site().PullSetup()+"ref="+Quote(ref)+"\n"+Pull, pullBound)
 	if err != nil {
 		return PullError(s.Node, s.Name, "pulling "+ref, err)
 	}

@@ -56,7 +56,7 @@ type pulling struct {
 }
 
 func (r *pulling) Run(ctx context.Context, c host.Command) (host.Result, error) {
-	if strings.HasPrefix(c.Script, QuietCtr+"ctr ") {
+	if strings.HasPrefix(c.Script, QuietCtr) && strings.Contains(c.Script, "ctr -n k8s.io images pull ") {
 		r.idle = c.Idle
 		return host.Result{}, nil
 	}

@@ -402,7 +402,7 @@ func Check(c *inventory.Cluster, machines map[string]Machine, supported func(os,
 						"its /etc/resolv.conf names the resolver %s, which is another one inside a pod", r)
 				}
 			}
-			for _, p := range neededPorts(n) {
+			for _, p := range neededPorts(c, n) {
 				if who, used := m.Listening[p]; used {
 					refuse(CheckPorts, "stop that service, or take another machine", "port %d is needed and in use there by %s", p, cmp.Or(who, "something that ss does not name"))
 				}
@@ -448,10 +448,13 @@ func checkControlPlane(c *inventory.Cluster, machines map[string]Machine) []Prob
 
 // neededPorts are the ports that must be free on a machine that is not ours
 // yet.
-func neededPorts(n inventory.Node) []int {
+func neededPorts(c *inventory.Cluster, n inventory.Node) []int {
 	ports := []int{10250}
 	if n.Role == inventory.ControlPlane {
 		ports = append(ports, 6443, 2379, 2380, 10257, 10259)
+		if c.Cached() {
+			ports = append(ports, CachePort)
+		}
 	} else {
 		ports = append(ports, 7078, 8081)
 	}

@@ -134,7 +134,13 @@ func (s Packages) Apply(ctx context.Context, env *Env, _ []Change) error {
 		return err
 	}
 	what := "installing " + strings.Join(install, " ")
-	script := func() string { return installScript(install, hold, unhold, other, a.timeout()) }
+	script := func() string {
+		s := installScript(install, hold, unhold, other, a.timeout())
+		if cache := env.Site().Cache(); cache.IsValid() && len(install) > 0 {
+			return prefetchScript(cache, install) + s
+		}
+		return s
+	}
 	res, err := a.run(ctx, what, script())
 	if err != nil && gonePackage.MatchString(res.Stdout+res.Stderr) {
 		// A repository replaced the package since its list was fetched.

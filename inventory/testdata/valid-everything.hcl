@@ -10,6 +10,7 @@ variable "cores" {
 }
 cluster "all" {
   kubernetes = "1.34"
+  cache      = false
 }
 ssh {
   user            = "nuc"

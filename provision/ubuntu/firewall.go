@@ -35,8 +35,8 @@ func clusterPorts(c *inventory.Cluster, n *inventory.Node) (tcp []string) {
 	return tcp
 }
 
-// nodePorts are those that the nodes alone have a use for: VXLAN and NFS
-// believe the address that a packet comes from. Pods are not let in: their
+// nodePorts are those that the nodes alone have a use for: VXLAN, NFS and the
+// cache believe the address that a packet comes from. Pods are not let in: their
 // node mounts their volumes, and leaves the cluster with its own address.
 func nodePorts(c *inventory.Cluster) (tcp, udp []string) {
 	udp = []string{"8472"} // flannel's vxlan (its default port)
@@ -44,6 +44,9 @@ func nodePorts(c *inventory.Cluster) (tcp, udp []string) {
 		for _, port := range provision.NFSPorts {
 			tcp, udp = append(tcp, strconv.Itoa(port)), append(udp, strconv.Itoa(port))
 		}
+	}
+	if c.Cached() {
+		tcp = append(tcp, strconv.Itoa(provision.CachePort))
 	}
 	return tcp, udp
 }

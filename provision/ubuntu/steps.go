@@ -57,6 +57,7 @@ func node(site *provision.Site, n *inventory.Node) []provision.Step {
 	b.containerd()
 	b.packages()
 	b.firewall()
+	b.cache()
 	var all []string
 	for _, s := range b.steps {
 		all = append(all, s.ID())
@@ -94,11 +95,20 @@ func (b *builder) users() {
 func (b *builder) packages() {
 	// Without certificates no https repository can be read. Most machines have
 	// what comes first, so that apt works once.
-	b.add(provision.Packages{Base: b.base("packages/system"), Packages: systemPackages})
+	if b.keepsCache() {
+		b.add(provision.Packages{Base: b.base("packages/system", "cache/nginx", "cache/config"),
+			Packages: append(slices.Clone(systemPackages), provision.Package{Name: "nginx"})})
+	} else {
+		b.add(provision.Packages{Base: b.base("packages/system"), Packages: systemPackages})
+	}
 	version := b.site.Resolved.Kubernetes + "-*"
+	kubernetes := b.base("packages/kubernetes", "packages/system", "apt/source", "containerd/config")
+	if b.site.Cluster.Cached() {
+		kubernetes.After = append(kubernetes.After, b.site.Cluster.ControlPlane().Name+"/cache/service")
+	}
 	b.add(
 		provision.Packages{
-			Base: b.base("packages/kubernetes", "packages/system", "apt/source", "containerd/config"),
+			Base: kubernetes,
 			Packages: append(slices.Clone(kubernetesNeeds), []provision.Package{
 				{Name: "containerd.io", Version: "2.*", Hold: true},
 				{Name: "kubeadm", Version: version, Hold: true},

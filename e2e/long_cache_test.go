@@ -1,0 +1,164 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// cachePort is that of docs/security.md.
+const cachePort = "10270"
+
+// TestLongCache counts what leaves the mirror while clusters of one, three and
+// five machines are made: what nodes download comes from outside once.
+func TestLongCache(t *testing.T) {
+	var one int64
+	t.Run("one machine", func(t *testing.T) {
+		c := &cacheTest{bench: longLab(t, "1")}
+		one = c.up(t, c.inventory())
+		// Kubernetes, Hadoop and Spark with their Java: a smaller count is none.
+		if one < 500<<20 {
+			t.Errorf("that cannot be all that one machine needs")
+		}
+	})
+	if t.Failed() || t.Skipped() || one == 0 {
+		return
+	}
+	t.Run("three machines", func(t *testing.T) {
+		c := &cacheTest{bench: longLab(t, "3"), one: one}
+		part(t, "up", func(t *testing.T) { c.once(t, c.up(t, c.inventory())) })
+		part(t, "strangers and pods", c.testStrangers)
+		part(t, "a broken cache", c.testBroken)
+		part(t, "off", c.testOff)
+	})
+	t.Run("five machines, the last one later", func(t *testing.T) {
+		c := &cacheTest{bench: longLab(t, "5"), one: one}
+		hcl, err := os.ReadFile(c.inventory())
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := regexp.MustCompile(`(?ms)^node "nuc05" \{.*?^\}\n`).FindString(string(hcl))
+		four := c.up(t, c.edited(t, last, ""))
+		fifth := c.up(t, c.inventory())
+		c.once(t, four+fifth)
+		if fifth > one/20 {
+			t.Errorf("the last machine fetched %s from outside", mib(fifth))
+		}
+	})
+}
+
+type cacheTest struct {
+	*bench
+	one int64 // what one machine fetches, in bytes
+}
+
+// sent is what the mirror has sent so far, in bytes, as its network card counts.
+func (c *cacheTest) sent(t *testing.T) int64 {
+	t.Helper()
+	out := execute(t, time.Minute, nil, "docker", "container", "inspect", "--format", "{{.State.Pid}}", container("mirror"))
+	if out.code != 0 {
+		t.Fatal(out)
+	}
+	counters, err := os.ReadFile("/proc/" + strings.TrimSpace(out.stdout) + "/net/dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The ninth number of a card is the bytes that it sent (proc_net(5)).
+	m := regexp.MustCompile(`eth0:\s*(?:\d+\s+){8}(\d+)`).FindSubmatch(counters)
+	if m == nil {
+		t.Fatalf("the mirror has no card:\n%s", counters)
+	}
+	n, err := strconv.ParseInt(string(m[1]), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// up makes it so and returns what the mirror sent meanwhile.
+func (c *cacheTest) up(t *testing.T, inventory string) int64 {
+	t.Helper()
+	before, began := c.sent(t), time.Now()
+	c.ok(t, "up", "--yes", "-f", inventory)
+	sent := c.sent(t) - before
+	t.Logf("up took %.0f s; the mirror sent %s", time.Since(began).Seconds(), mib(sent))
+	return sent
+}
+
+func (c *cacheTest) once(t *testing.T, sent int64) {
+	t.Helper()
+	ratio := float64(sent) / float64(c.one)
+	t.Logf("%.2f of what one machine fetches", ratio)
+	if ratio > 1.2 {
+		t.Errorf("from outside came %s, %.2f of %s; at most 1.2 was promised", mib(sent), ratio, mib(c.one))
+	}
+}
+
+func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
+
+// testStrangers: who is no node gets nothing from the cache, also where the
+// rest of the cluster is open to them.
+func (c *cacheTest) testStrangers(t *testing.T) {
+	cache := c.machines(t)[0].address
+	s, address := c.newStranger(t, knocker(t))
+	if got := s.ask(t, "scan", cache+":1-65535"); !slices.Equal(got, []string{cache + ":22"}) {
+		t.Errorf("a stranger is let in at %q", got)
+	}
+	c.ok(t, "up", "--yes", "-f", c.edited(t, "ssh {", "access {\n  allow = [\""+address+"\"]\n}\n\nssh {"))
+	eventually(t, time.Minute, "whom access lets in gets to the API server", func() bool {
+		return len(s.ask(t, "scan", cache+":6443")) == 1
+	})
+	if got := s.ask(t, "scan", cache+":"+cachePort); len(got) > 0 {
+		t.Errorf("whom access lets in gets to %q", got)
+	}
+	c.ok(t, "up", "--yes", "-f", c.inventory())
+
+	inside := func(port string) int {
+		return c.run(t, "kubectl", "-f", c.inventory(), "--", "-n", "nucspark", "exec", "statefulset/namenode", "--",
+			"timeout", "10", "bash", "-c", "exec 3<>/dev/tcp/"+cache+"/"+port).code
+	}
+	if inside("6443") != 0 || inside(cachePort) == 0 {
+		t.Errorf("a pod gets to the API server: %d, to the cache: %d (0 is yes)", inside("6443"), inside(cachePort))
+	}
+	// A node gets what a digest names, and nothing else.
+	for path, want := range map[string]string{"/": "403", "/v2/": "403", "/v2/apache/spark/tags/list": "403", "/apt/http/192.0.2.1/a.deb": "404"} {
+		got := c.on(t, "nuc02", `bash -c 'exec 3<>/dev/tcp/`+cache+`/`+cachePort+`; printf "GET `+path+` HTTP/1.0\r\n\r\n" >&3; head -n 1 <&3' | cut -d ' ' -f 2`)
+		if got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+}
+
+// testBroken: what lies in the cache is not believed, and stops nothing.
+func (c *cacheTest) testBroken(t *testing.T) {
+	c.on(t, "nuc01", `find /var/cache/nucspark/files -type f -size +100k | while read -r f; do printf broken | dd of="$f" bs=1 seek=50000 conv=notrunc status=none; done`)
+	ref := c.on(t, "nuc02", `ctr -n k8s.io images ls -q | grep -m 1 /apache/hadoop:`)
+	c.on(t, "nuc02", "ctr -n k8s.io images rm --sync "+ref)
+	if sent := c.up(t, c.inventory()); sent < 10<<20 {
+		t.Errorf("the mirror sent %s for an image that was broken in the cache", mib(sent))
+	}
+	if got := c.on(t, "nuc02", "ctr -n k8s.io images check -q name=="+ref); got != ref {
+		t.Errorf("%s is not complete on nuc02: %q", ref, got)
+	}
+}
+
+// testOff: cache = false takes it away, and the default brings it back.
+func (c *cacheTest) testOff(t *testing.T) {
+	off := c.edited(t, `kubernetes = "1.36"`, "kubernetes = \"1.36\"\n  cache = false")
+	c.ok(t, "up", "--yes", "-f", off)
+	if got := c.on(t, "nuc01", "systemctl is-active nucspark-cache || ls -d /var/cache/nucspark /etc/nucspark/cache.conf 2>/dev/null || ss -Hltn 'sport = "+cachePort+"'"); got != "inactive" {
+		t.Errorf("left over: %s", got)
+	}
+	if out := c.ok(t, "up", "--yes", "-f", off); !strings.Contains(out.stderr, "Nothing to change") {
+		t.Errorf("a second up:\n%s", out)
+	}
+	c.ok(t, "up", "--yes", "-f", c.inventory())
+	if got := c.on(t, "nuc01", "systemctl is-active nucspark-cache"); got != "active" {
+		t.Errorf("the cache is %s", got)
+	}
+}

@@ -1,0 +1,105 @@
+package provision
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// CachePort is where the control plane gives out what the nodes download. IANA
+// has given it to nobody, and kernels do not take it for connections.
+const CachePort = 10270
+
+// CachedRegistries are the registries whose images go through the cache, with
+// the address of each. Others are few, and may be what the cache cannot know:
+// without TLS, or with a certificate of their own.
+var CachedRegistries = map[string]string{
+	"docker.io":       "https://registry-1.docker.io", // as containerd has it
+	"ghcr.io":         "https://ghcr.io",
+	"quay.io":         "https://quay.io",
+	"registry.k8s.io": "https://registry.k8s.io",
+}
+
+// Cache is the address of the cache; the zero value where there is none.
+func (s *Site) Cache() netip.AddrPort {
+	if !s.Cluster.Cached() {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(s.Cluster.ControlPlane().Address, CachePort)
+}
+
+const registryHosts = "/etc/containerd/certs.d"
+
+// Pull is a command of the shell that pulls the image $ref, after [Site.PullSetup].
+// What does not come from the cache, or not as it should, comes from the
+// registry: a broken cache stops nothing.
+const Pull = `{ { [ -n "$hosts" ] && ctr -n k8s.io images pull --hosts-dir "$hosts" -- "$ref" >/dev/null 2>&1; } ||
+	ctr -n k8s.io images pull --hosts-dir ` + registryHosts + ` -- "$ref" >/dev/null; }`
+
+// PullSetup is the head of a script that pulls images. With a cache it exports
+// hosts, a copy of the node's own settings made for this script, in which
+// content comes from the cache, and from the registry where the cache does not
+// answer. The cache may not resolve: what a tag means only the registry says,
+// and containerd compares what it gets with the digest (docs/hosts.md of
+// containerd). The kubelet pulls past the cache, so that nobody's password gets
+// near it.
+func (s *Site) PullSetup() string {
+	cache := s.Cache()
+	if !cache.IsValid() {
+		return "hosts=\n"
+	}
+	var b strings.Builder
+	b.WriteString("export hosts\nhosts=$(mktemp -d /run/nucspark-hosts.XXXXXX) || exit\ntrap 'rm -rf -- \"$hosts\"' EXIT\n")
+	fmt.Fprintf(&b, "[ ! -d %[1]s ] || cp -rT -- %[1]s \"$hosts\" || exit\n", registryHosts)
+	// write HOST TEXT, for a host that the node has no settings of its own for
+	b.WriteString("write() { mkdir -p -- \"$hosts/$1\" && printf '%s' \"$2\" > \"$hosts/$1/hosts.toml\"; }\n")
+	if mirror := s.Cluster.Mirror.Registry; mirror != "" {
+		fmt.Fprintf(&b, "write _default %s || exit\n", Quote(hostsFile(mirror, cache)))
+		return b.String()
+	}
+	for _, host := range sortedKeys(CachedRegistries) {
+		fmt.Fprintf(&b, "[ -e \"$hosts\"/%[1]s ] || write %[1]s %[2]s || exit\n", host, Quote(hostsFile(CachedRegistries[host], cache)))
+	}
+	return b.String()
+}
+
+// hostsFile is a hosts.toml.
+func hostsFile(server string, cache netip.AddrPort) string {
+	text, err := toml.Marshal(map[string]any{
+		"server": server,
+		"host":   map[string]any{"http://" + cache.String(): map[string]any{"capabilities": []string{"pull"}}},
+	})
+	if err != nil {
+		panic(err) // strings only
+	}
+	return string(text)
+}
+
+// prefetchScript fetches from the cache, before apt-get install, those packages
+// that come from nucspark's repositories, into the directory in which apt-get
+// looks for them. They are compared with the hashes of the signed lists. What
+// the cache does not give, or not so, apt-get fetches itself. The node that asks
+// second waits until the first one has the package.
+func prefetchScript(cache netip.AddrPort, install []string) string {
+	return fmt.Sprintf(`urls=$(sed -nE 's/^deb (\[[^]]*\] )?([^ ]+) .*/\2/p' %[1]s 2>/dev/null)
+apt-get -q -o APT::Install-Recommends=false --allow-change-held-packages --allow-downgrades -y --print-uris install -- %[2]s 2>/dev/null |
+	sed -nE "s#^'(https?)://([^' ]+)' ([^ /]+) [0-9]+ (SHA(256|512):[0-9a-f]+)\$#\1 \2 \3 \4#p" |
+	while read -r scheme rest file sum; do
+		for u in $urls; do
+			case "$scheme://$rest" in "$u"*)
+				part=/var/cache/apt/archives/partial/$file.nucspark
+				if /usr/lib/apt/apt-helper -q -o Acquire::Retries=0 -o Acquire::http::Timeout=300 -o Acquire::http::Proxy::%[3]s=DIRECT -o APT::Sandbox::User=root \
+					download-file "http://%[4]s/apt/$scheme/$rest" "$part" "$sum" </dev/null >/dev/null 2>&1; then
+					mv -f -- "$part" "/var/cache/apt/archives/$file" && echo "$file came from the cache"
+				else
+					rm -f -- "$part" "$part.FAILED"
+					echo "$file does not come from the cache"
+				fi
+				break;;
+			esac
+		done
+	done
+`, AptSource, quoteAll(install), cache.Addr(), cache)
+}
