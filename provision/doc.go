@@ -26,5 +26,8 @@
 // back. Data that a cluster left when it was taken down is taken over by the
 // next one that is made of it (adopt.go).
 //
+// Packages and images are fetched through the control plane, where the
+// inventory has a cache (cache.go); nothing that comes from there is believed.
+//
 // The package imports no component and no screen.
 package provision

@@ -31,6 +31,10 @@
 // rules, so that a table somebody flushed is seen and loaded again. Where ufw
 // or firewalld is active, rules that let the cluster through are added there.
 //
+// With several nodes the control plane keeps what they download (cache.go): an
+// nginx of its own gives out packages and images by their hashes, to nodes
+// alone. The others install Kubernetes' packages once it runs.
+//
 // The milestone [provision.NodeBase] of a node stands for all of this.
 //
 // Undone ([UndoSteps]), a node is as its ledger says it was: files, units, swap,
