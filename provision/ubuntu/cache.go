@@ -178,6 +178,8 @@ events {
 http {
 	access_log off;
 	server_tokens off;
+	# A file that was cut off ends its connection, and nobody waits for the rest.
+	keepalive_timeout 0;
 	include /run/nucspark-cache/resolver.conf;
 	client_body_temp_path /var/cache/nucspark/temp;
 	proxy_temp_path /var/cache/nucspark/temp;

@@ -275,7 +275,7 @@ func newUpstream(t *testing.T) *upstreamServer {
 			up.leaked.Store(true)
 		}
 		if r.URL.Path == "/once" { // as some do, twice
-			http.Redirect(w, r, "/signed?by="+up.digest, http.StatusTemporaryRedirect)
+			http.Redirect(w, r, "https://"+r.Host+"/signed?by="+up.digest, http.StatusTemporaryRedirect)
 			return
 		}
 		up.sent.Add(1)
