@@ -154,7 +154,7 @@ func (c *cacheTest) testOff(t *testing.T) {
 	if got := c.on(t, "nuc01", "systemctl is-active nucspark-cache || ls -d /var/cache/nucspark /etc/nucspark/cache.conf 2>/dev/null || ss -Hltn 'sport = "+cachePort+"'"); got != "inactive" {
 		t.Errorf("left over: %s", got)
 	}
-	if out := c.ok(t, "up", "--yes", "-f", off); !strings.Contains(out.stderr, "Nothing to change") {
+	if out := c.ok(t, "up", "--yes", "-f", off); !strings.HasPrefix(out.stdout, "Nothing to change") {
 		t.Errorf("a second up:\n%s", out)
 	}
 	c.ok(t, "up", "--yes", "-f", c.inventory())
