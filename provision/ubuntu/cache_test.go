@@ -28,6 +28,7 @@ import (
 	"testing"
 	"time"
 
+	"nucspark.io/nucspark/golden"
 	"nucspark.io/nucspark/inventory"
 	"nucspark.io/nucspark/provision"
 )
@@ -43,8 +44,8 @@ func TestCacheSteps(t *testing.T) {
 	site := cachedSite()
 	steps := Steps(site)
 	config := find[provision.File](t, steps, "nuc01/cache/config")
-	golden(t, "cache.conf", config.Content)
-	golden(t, "nucspark-cache.service", find[provision.File](t, steps, "nuc01/cache/unit").Content)
+	golden.Check(t, "cache.conf", config.Content)
+	golden.Check(t, "nucspark-cache.service", find[provision.File](t, steps, "nuc01/cache/unit").Content)
 	unit := find[provision.Unit](t, steps, "nuc01/cache/service")
 	for _, need := range []string{"nuc01/firewall/table", "nuc01/cache/config", "nuc01/cache/directory", "nuc01/packages/system"} {
 		if !slices.Contains(unit.After, need) {
@@ -67,7 +68,7 @@ func TestCacheSteps(t *testing.T) {
 	}
 
 	site.Cluster.Mirror = inventory.Mirror{Apt: "http://192.168.1.2/apt/", Registry: "http://192.168.1.2:5000"}
-	golden(t, "cache-mirror.conf", cacheOf(site).text())
+	golden.Check(t, "cache-mirror.conf", cacheOf(site).text())
 	// What could be more than a URL in nginx's configuration is not cached.
 	for _, odd := range []string{"http://192.168.1.2/$(id)", "http://192.168.1.2/;id", "http://192.168.1.2/{a}", "http://[fd00::1]/"} {
 		site.Cluster.Mirror = inventory.Mirror{Apt: odd, Registry: odd}
