@@ -84,7 +84,7 @@ func hostsFile(server string, cache netip.AddrPort) string {
 // second waits until the first one has the package.
 func prefetchScript(cache netip.AddrPort, install []string) string {
 	return fmt.Sprintf(`urls=$(sed -nE 's/^deb (\[[^]]*\] )?([^ ]+) .*/\2/p' %[1]s 2>/dev/null)
-apt-get -q -o APT::Install-Recommends=false --allow-change-held-packages --allow-downgrades -y --print-uris install -- %[2]s 2>/dev/null |
+apt-get -q -o Acquire::ForceHash=SHA256 -o APT::Install-Recommends=false --allow-change-held-packages --allow-downgrades -y --print-uris install -- %[2]s 2>/dev/null |
 	sed -nE "s#^'(https?)://([^' ]+)' ([^ /]+) [0-9]+ (SHA(256|512):[0-9a-f]+)\$#\1 \2 \3 \4#p" |
 	while read -r scheme rest file sum; do
 		for u in $urls; do
