@@ -46,6 +46,7 @@ func everySite(t *testing.T) map[string][]provision.Step {
 			s.Members[n.Name] = provision.Member{Leaving: n.Name == "nuc03"} // its block is back
 		}
 		c.Mirror = inventory.Mirror{Apt: "http://192.168.1.5/apt/", Registry: "http://192.168.1.5:5000"}
+		c.Cache = false
 		c.Registries = nil // images of a registry with a password are not pulled before
 		c.NFS.Version = "3"
 		for _, n := range c.Exporters() {

@@ -77,8 +77,9 @@ down removes it if it is empty then.`},
 again. containerd reads it at each download, so nothing is restarted. down
 removes it.`},
 	{Step: "packages/system", Text: `Installs small programs of the system: certificates, ip, kmod, mount and nft.
-Most machines have them all. Nothing is removed for them. down purges those that
-were not there before.`},
+Most machines have them all. The control plane of several machines gets nginx,
+too, for the cache. Nothing is removed for them. down purges those that were not
+there before.`},
 	{Step: "packages/kubernetes", Text: `Installs containerd and Kubernetes (kubeadm, kubelet, kubectl) in exact
 versions, and the programs that they call. They are held, so that an upgrade of
 the system does not change them below a running cluster; a version that somebody
@@ -121,6 +122,30 @@ the comment nucspark, and down deletes those.`},
 	{Step: "firewall/firewalld", Text: `Puts the cluster's networks into firewalld's zone trusted. firewalld would
 reject their packets. It does nothing where firewalld does not run. down takes
 the networks out again.`},
+	{Step: "cache/nginx.d", Text: `Makes /etc/systemd/system/nginx.service.d on the control plane if it is missing.
+The file of cache/nginx lies there. down removes it if it is empty then.`},
+	{Step: "cache/nginx", Text: `Writes a file by which the web server of the package nginx does not start. The
+package is installed for the cache alone, and its own service would show a page
+to everybody. Where nginx was on the machine before, it is left as it is, and
+nothing is written. down removes the file.`},
+	{Step: "cache/directory", Text: `Makes /var/cache/nucspark on the control plane. Packages and images that came
+from outside lie there for the other machines, 4 GB at most. With cache = false
+the step empties it instead. Nothing is interrupted. down removes it with all
+that is in it.`},
+	{Step: "cache/config", Text: `Writes the configuration of the cache, which says what it may fetch, and for
+whom. It gives out nothing that its user cannot compare with a hash. If it
+changes later, cache/service starts the cache anew. With cache = false, and when
+the cluster is taken down, it is removed.`},
+	{Step: "cache/unit", Text: `Writes the systemd unit nucspark-cache.service, which runs nginx without any
+right on the control plane. Nothing is interrupted. With cache = false, and when
+the cluster is taken down, it is removed.`},
+	{Step: "cache/service", Text: `Starts the cache on the control plane, now and at each boot. The other machines
+fetch packages and images from it, so that these come from outside once, and
+from outside where it does not answer. It starts after the firewall, which lets
+the cluster's machines alone to its port. down stops it.`},
+	{Step: "cache/stopped", Text: `Stops the cache and has it start no more, because the file says cache = false or
+has one machine left. From then on each machine fetches from outside by itself.
+Nothing else is interrupted.`},
 	{Step: "base", Text: `Holds when all of a machine's own preparation does: users, swap, kernel, names,
 packages, containerd and firewall. Joining the cluster, NFS and HDFS wait for
 it. It changes nothing itself.`},
@@ -150,9 +175,9 @@ which. One that was upgraded stays as it is. Those that stay are no longer held.
 	{Step: "undo/left/*", Text: `Deletes what containerd leaves when its package is purged: downloaded images and
 the files of containers. HDFS, NFS volumes and the namenode's metadata are not
 in there. If containerd was on the machine before nucspark, nothing is deleted.`},
-	{Step: "undo/scratch/*", Text: `Deletes a scratch directory of Spark, with shuffle files and work directories in
-it. No data of yours is in there: what is left belongs to applications that
-ended with the cluster.`},
+	{Step: "undo/scratch/*", Text: `Deletes a directory of what is made again when needed: Spark's shuffle files and
+work directories, or what the cache kept. No data of yours is in there: what
+Spark left belongs to applications that ended with the cluster.`},
 	{Step: "undo/data/*", Text: `Deletes a data directory with all that is in it, because --delete-data named it.
 It cannot be brought back. Without that flag down keeps every data directory,
 and a later up takes it over.`},
