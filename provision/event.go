@@ -53,7 +53,8 @@ type StepSummary struct {
 	ID      string   `json:"id"`
 	Node    string   `json:"node,omitempty"`
 	Needs   []string `json:"needs,omitempty"`
-	Changes int      `json:"changes"` // planned; 0 when it holds already
+	Awaits  []string `json:"awaits,omitempty"` // come before it, and may fail
+	Changes int      `json:"changes"`          // planned; 0 when it holds already
 }
 
 // Failure is an error in the form in which events carry it.

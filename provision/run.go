@@ -61,13 +61,17 @@ func Run(ctx context.Context, fleet *Fleet, site *Site, plan *Plan, o Options) (
 			r.apt[node] = make(chan struct{}, 1)
 		}
 		r.tasks[id] = &task{Planned: p}
-		begin.Steps = append(begin.Steps, StepSummary{ID: id, Node: NodeOf(id), Needs: p.Step.Needs(), Changes: len(p.Changes)})
+		begin.Steps = append(begin.Steps, StepSummary{ID: id, Node: NodeOf(id), Needs: p.Step.Needs(), Awaits: awaits(p.Step), Changes: len(p.Changes)})
 	}
 	for _, p := range plan.Steps {
 		t := r.tasks[p.Step.ID()]
 		for _, id := range p.Step.Needs() {
 			need := r.tasks[id]
 			t.needs, t.left, need.after = append(t.needs, need), t.left+1, append(need.after, t)
+		}
+		for _, id := range awaits(p.Step) {
+			n := r.tasks[id]
+			t.awaits, t.left, n.awaited = append(t.awaits, n), t.left+1, append(n.awaited, t)
 		}
 	}
 	r.emit(begin)
@@ -117,12 +121,13 @@ type runner struct {
 // of schedule, but result, applied and changed while the step is worked on.
 type task struct {
 	*Planned
-	needs, after []*task
-	left         int  // needs that have not come to an end
-	over         bool // the step has come to an end, with result
-	again        bool // it failed before, and somebody wants it tried once more
-	result       Result
-	applied      bool // it, or anything it needs, changed something in this run
+	needs, after    []*task
+	awaits, awaited []*task // the same, where the failure of the first keeps nothing from running
+	left            int     // of needs and awaits: those that have not come to an end
+	over            bool    // the step has come to an end, with result
+	again           bool    // it failed before, and somebody wants it tried once more
+	result          Result
+	applied         bool // it, or anything that came before it, changed something in this run
 }
 
 // schedule begins each step when all that it needs has come to an end, until
@@ -130,7 +135,7 @@ type task struct {
 // be opened again, with those that it blocked.
 func (r *runner) schedule(ctx context.Context, plan *Plan) {
 	for _, p := range plan.Steps {
-		if t := r.tasks[p.Step.ID()]; len(t.needs) == 0 {
+		if t := r.tasks[p.Step.ID()]; len(t.needs)+len(t.awaits) == 0 {
 			r.begin(ctx, t)
 		}
 	}
@@ -160,7 +165,8 @@ func (r *runner) schedule(ctx context.Context, plan *Plan) {
 	}
 }
 
-// begin works on a step whose needs have all come to an end, or says why not.
+// begin works on a step when all that comes before it has come to an end, or
+// says why not.
 func (r *runner) begin(ctx context.Context, t *task) {
 	id := t.Step.ID()
 	t.result = Result{Step: t.Step}
@@ -168,6 +174,10 @@ func (r *runner) begin(ctx context.Context, t *task) {
 		if n.result.Err != nil || n.result.Blocked != "" {
 			t.result.Blocked = cmp.Or(t.result.Blocked, n.result.Blocked, n.Step.ID())
 		}
+		t.result.Stopped = t.result.Stopped || n.result.Stopped
+		t.applied = t.applied || n.applied
+	}
+	for _, n := range t.awaits {
 		t.result.Stopped = t.result.Stopped || n.result.Stopped
 		t.applied = t.applied || n.applied
 	}
@@ -193,7 +203,9 @@ func (r *runner) end(ctx context.Context, t *task) {
 	if t.result.Err != nil {
 		r.failed++
 	}
-	for _, a := range t.after {
+	next := append(t.after[:len(t.after):len(t.after)], t.awaited...)
+	t.awaited = nil // went on without it, if it is tried again
+	for _, a := range next {
 		if a.left--; a.left == 0 {
 			r.begin(ctx, a)
 		}

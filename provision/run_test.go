@@ -91,6 +91,47 @@ func TestRunOrderAndVerify(t *testing.T) {
 	}
 }
 
+// A step that only awaits another begins when that one has failed, or was kept
+// from running, and not before; when the other is tried again it is left alone.
+func TestRunAwait(t *testing.T) {
+	f, site, _ := oneNode(t)
+	j := &journal{}
+	bad, after := step(j, "bad", false), step(j, "after", false, "nuc01/bad")
+	fails := true
+	bad.apply = func(*Env) error {
+		if fails {
+			fails = false
+			return errors.New("not yet")
+		}
+		return nil
+	}
+	lenient := step(j, "lenient", false)
+	lenient.Await = []string{"nuc01/bad", "nuc01/after"}
+	next := step(j, "next", false, "nuc01/lenient")
+	p, err := MakePlan(context.Background(), f, []Step{next, lenient, after, bad})
+	if err != nil {
+		t.Fatal(err)
+	}
+	retry := make(chan string)
+	var once sync.Once
+	_, err = Run(context.Background(), f, site, p, Options{ID: "test", Retry: retry, Events: func(e Event) {
+		if e.Kind == StepDone && e.Step == "nuc01/next" {
+			once.Do(func() {
+				go func() {
+					retry <- "nuc01/bad"
+					close(retry)
+				}()
+			})
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(j.did, " "); got != "nuc01/bad nuc01/lenient nuc01/next nuc01/bad nuc01/after" {
+		t.Errorf("applied %s", got)
+	}
+}
+
 func TestRunFailureStopsOnlyWhatNeedsIt(t *testing.T) {
 	j := &journal{}
 	bad := step(j, "bad", false)

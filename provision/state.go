@@ -145,6 +145,11 @@ func (s *State) WaitsFor(st *StepState) *StepState {
 				need = n
 			}
 		}
+		for _, id := range st.Awaits {
+			if n := s.byID[id]; n != nil && (n.Status == StatusWaiting || n.Status == StatusRunning) && (need == nil || n.hold() > need.hold()) {
+				need = n
+			}
+		}
 		if need == nil {
 			break
 		}

@@ -21,6 +21,21 @@ type Step interface {
 	Apply(ctx context.Context, env *Env, changes []Change) error
 }
 
+// Lenient is a step that comes after others, too, which it can do without: it
+// waits until they have come to an end, well or not.
+type Lenient interface {
+	Step
+	// Awaits names them.
+	Awaits() []string
+}
+
+func awaits(s Step) []string {
+	if l, ok := s.(Lenient); ok {
+		return l.Awaits()
+	}
+	return nil
+}
+
 // Curious is a step that must know more where the answers to its Reads say so:
 // what costs too much to be asked each time. Its Diff may take these answers out
 // of the facts where it would list them.

@@ -3,6 +3,7 @@ package tui
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,14 +66,14 @@ func (f forecast) rest(st *provision.StepState, now time.Time) (time.Duration, b
 }
 
 // left is how long the run still takes: the longest way through the steps that
-// need one another. It is unknown while a step is to be done that was never
+// come after one another. It is unknown while a step is to be done that was never
 // done before, as in a first run. What failed or is blocked does not count.
 func (f forecast) left(s *provision.State, now time.Time) (time.Duration, bool) {
 	ends := make(map[string]time.Duration, len(s.Steps))
 	var last time.Duration
 	for _, st := range s.Steps { // each after what it needs
 		var end time.Duration
-		for _, need := range st.Needs {
+		for _, need := range slices.Concat(st.Needs, st.Awaits) {
 			end = max(end, ends[need])
 		}
 		if st.Status == provision.StatusRunning || st.Status == provision.StatusWaiting && st.StepSummary.Changes > 0 {

@@ -148,6 +148,7 @@ type planStepJSON struct {
 	ID      string             `json:"id"`
 	Node    string             `json:"node,omitempty"`
 	Needs   []string           `json:"needs,omitempty"`
+	Awaits  []string           `json:"awaits,omitempty"` // come before it, and may fail
 	Changes []provision.Change `json:"changes,omitempty"`
 	Error   string             `json:"error,omitempty"`
 }
@@ -156,6 +157,9 @@ func writePlanJSON(w io.Writer, p *provision.Plan, notes []string) error {
 	out := planJSON{V: 1, Changes: p.Changes(), Notes: notes, Steps: []planStepJSON{}}
 	for _, s := range p.Steps {
 		step := planStepJSON{ID: s.Step.ID(), Node: provision.NodeOf(s.Step.ID()), Needs: s.Step.Needs(), Changes: s.Changes}
+		if l, ok := s.Step.(provision.Lenient); ok {
+			step.Awaits = l.Awaits()
+		}
 		if s.Err != nil {
 			step.Error = s.Err.Error()
 		}

@@ -77,9 +77,8 @@ down removes it if it is empty then.`},
 again. containerd reads it at each download, so nothing is restarted. down
 removes it.`},
 	{Step: "packages/system", Text: `Installs small programs of the system: certificates, ip, kmod, mount and nft.
-Most machines have them all. The control plane of several machines gets nginx,
-too, for the cache. Nothing is removed for them. down purges those that were not
-there before.`},
+Most machines have them all. Nothing is removed for them. down purges those that
+were not there before.`},
 	{Step: "packages/kubernetes", Text: `Installs containerd and Kubernetes (kubeadm, kubelet, kubectl) in exact
 versions, and the programs that they call. They are held, so that an upgrade of
 the system does not change them below a running cluster; a version that somebody
@@ -122,6 +121,9 @@ the comment nucspark, and down deletes those.`},
 	{Step: "firewall/firewalld", Text: `Puts the cluster's networks into firewalld's zone trusted. firewalld would
 reject their packets. It does nothing where firewalld does not run. down takes
 the networks out again.`},
+	{Step: "base", Text: `Holds when all of a machine's own preparation does: users, swap, kernel, names,
+packages, containerd and firewall. Joining the cluster, NFS and HDFS wait for
+it. It changes nothing itself.`},
 	{Step: "cache/nginx.d", Text: `Makes /etc/systemd/system/nginx.service.d on the control plane if it is missing.
 The file of cache/nginx lies there. down removes it if it is empty then.`},
 	{Step: "cache/nginx", Text: `Writes a file by which the web server of the package nginx does not start. The
@@ -136,6 +138,8 @@ that is in it.`},
 whom. It gives out nothing that its user cannot compare with a hash. If it
 changes later, cache/service starts the cache anew. With cache = false, and when
 the cluster is taken down, it is removed.`},
+	{Step: "cache/package", Text: `Installs nginx on the control plane, which is the program of the cache. Nothing
+is removed for it. down purges it if it was not there before.`},
 	{Step: "cache/unit", Text: `Writes the systemd unit nucspark-cache.service, which runs nginx without any
 right on the control plane. Nothing is interrupted. With cache = false, and when
 the cluster is taken down, it is removed.`},
@@ -146,9 +150,6 @@ the cluster's machines alone to its port. down stops it.`},
 	{Step: "cache/stopped", Text: `Stops the cache and has it start no more, because the file says cache = false or
 has one machine left. From then on each machine fetches from outside by itself.
 Nothing else is interrupted.`},
-	{Step: "base", Text: `Holds when all of a machine's own preparation does: users, swap, kernel, names,
-packages, containerd and firewall. Joining the cluster, NFS and HDFS wait for
-it. It changes nothing itself.`},
 
 	{Step: "undo/unit/*", Text: `Stops a systemd unit and has it start no more, if that is how it was before
 nucspark. A unit that ran before goes on. It comes when nothing of Kubernetes

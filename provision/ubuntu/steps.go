@@ -57,12 +57,12 @@ func node(site *provision.Site, n *inventory.Node) []provision.Step {
 	b.containerd()
 	b.packages()
 	b.firewall()
-	b.cache()
 	var all []string
 	for _, s := range b.steps {
 		all = append(all, s.ID())
 	}
 	b.add(provision.Milestone{Name: provision.NodeBase(n.Name), After: all})
+	b.cache() // nothing needs it
 	return b.steps
 }
 
@@ -95,16 +95,11 @@ func (b *builder) users() {
 func (b *builder) packages() {
 	// Without certificates no https repository can be read. Most machines have
 	// what comes first, so that apt works once.
-	if b.keepsCache() {
-		b.add(provision.Packages{Base: b.base("packages/system", "cache/nginx", "cache/config"),
-			Packages: append(slices.Clone(systemPackages), provision.Package{Name: "nginx"})})
-	} else {
-		b.add(provision.Packages{Base: b.base("packages/system"), Packages: systemPackages})
-	}
+	b.add(provision.Packages{Base: b.base("packages/system"), Packages: systemPackages})
 	version := b.site.Resolved.Kubernetes + "-*"
 	kubernetes := b.base("packages/kubernetes", "packages/system", "apt/source", "containerd/config")
 	if b.site.Cluster.Cached() {
-		kubernetes.After = append(kubernetes.After, b.site.Cluster.ControlPlane().Name+"/cache/service")
+		kubernetes.Await = []string{b.site.Cluster.ControlPlane().Name + "/cache/service"}
 	}
 	b.add(
 		provision.Packages{
