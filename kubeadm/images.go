@@ -87,7 +87,7 @@ func (s images) Diff(f provision.Facts) ([]provision.Change, error) {
 func (s images) Apply(ctx context.Context, env *provision.Env, _ []provision.Change) error {
 	ctx, cancel := context.WithTimeout(ctx, pullBound)
 	defer cancel()
-	filter := "cat"
+	filter, began := "cat", time.Now()
 	if s.node.Role != inventory.ControlPlane {
 		filter = "grep -E '/(kube-proxy|pause):'"
 	}
@@ -103,6 +103,7 @@ done | xargs -r -n 1 -P 4 sh -c 'ref=$0; %s && echo "pulled $ref"'
 	if err != nil {
 		return provision.PullError(s.node.Name, s.Name, "pulling the images of Kubernetes "+s.site.Resolved.Kubernetes, err)
 	}
+	env.SayPast(ctx, s.node.Name, began)
 	return nil
 }
 

@@ -1,9 +1,11 @@
 package provision
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 )
@@ -11,6 +13,9 @@ import (
 // CachePort is where the control plane gives out what the nodes download. IANA
 // has given it to nobody, and kernels do not take it for connections.
 const CachePort = 10270
+
+// CacheUnit is what runs it.
+const CacheUnit = "nucspark-cache.service"
 
 // CachedRegistries are the registries whose images go through the cache, with
 // the address of each. Others are few, and may be what the cache cannot know:
@@ -32,11 +37,23 @@ func (s *Site) Cache() netip.AddrPort {
 
 const registryHosts = "/etc/containerd/certs.d"
 
+// cacheTurns is how often a node asks the cache for one thing before it asks the
+// registry. The cache answers who asks second when the first has all of it, and
+// containerd since 2.3 gives up 30 s after it asked (ResponseHeaderTimeout in
+// core/remotes/docker/registry.go), which a layer of 500 MB can take on any
+// line. So a node waits ten minutes, and asks a cache that is gone for a minute.
+const (
+	cacheTurns = 20
+	cacheDial  = "3s"
+)
+
 // Pull is a command of the shell that pulls the image $ref, after [Site.PullSetup].
 // What does not come from the cache, or not as it should, comes from the
-// registry: a broken cache stops nothing.
-const Pull = `{ { [ -n "$hosts" ] && ctr -n k8s.io images pull --hosts-dir "$hosts" -- "$ref" >/dev/null 2>&1; } ||
-	ctr -n k8s.io images pull --hosts-dir ` + registryHosts + ` -- "$ref" >/dev/null; }`
+// registry: a broken cache stops nothing. It says so and why. There is no
+// single quote in it.
+const Pull = `{ { [ -n "$hosts" ] && said=$(ctr -n k8s.io images pull --hosts-dir "$hosts" -- "$ref" 2>&1 >/dev/null); } || {
+	[ -z "$hosts" ] || echo "$ref does not come from the cache: $(printf %s "$said" | tail -n 1)"
+	ctr -n k8s.io images pull --hosts-dir ` + registryHosts + ` -- "$ref" >/dev/null; }; }`
 
 // PullSetup is the head of a script that pulls images. With a cache it exports
 // hosts, a copy of the node's own settings made for this script, in which
@@ -44,7 +61,8 @@ const Pull = `{ { [ -n "$hosts" ] && ctr -n k8s.io images pull --hosts-dir "$hos
 // answer. The cache may not resolve: what a tag means only the registry says,
 // and containerd compares what it gets with the digest (docs/hosts.md of
 // containerd). The kubelet pulls past the cache, so that nobody's password gets
-// near it.
+// near it. The cache takes any number in front of a path, so that it can be
+// named more than once (cacheTurns).
 func (s *Site) PullSetup() string {
 	cache := s.Cache()
 	if !cache.IsValid() {
@@ -67,14 +85,45 @@ func (s *Site) PullSetup() string {
 
 // hostsFile is a hosts.toml.
 func hostsFile(server string, cache netip.AddrPort) string {
-	text, err := toml.Marshal(map[string]any{
-		"server": server,
-		"host":   map[string]any{"http://" + cache.String(): map[string]any{"capabilities": []string{"pull"}}},
-	})
+	turns := map[string]any{}
+	for i := range cacheTurns {
+		turns[fmt.Sprintf("http://%s/%d", cache, i+1)] = map[string]any{"capabilities": []string{"pull"}, "dial_timeout": cacheDial}
+	}
+	text, err := toml.Marshal(map[string]any{"server": server, "host": turns})
 	if err != nil {
 		panic(err) // strings only
 	}
 	return string(text)
+}
+
+// SayPast puts into the step's log what a node asked the cache for since then
+// and was refused. containerd takes that from the registry and tells nobody
+// (open in core/remotes/docker/fetcher.go).
+func (e *Env) SayPast(ctx context.Context, node string, since time.Time) {
+	site := e.Site()
+	n, ok := site.Cluster.Node(node)
+	if !ok || !site.Cache().IsValid() {
+		return
+	}
+	if _, err := e.Node(site.Cluster.ControlPlane().Name).Run(ctx, pastScript(n.Address, since)); err != nil {
+		e.Log("whether all came from the cache is not known: " + err.Error())
+	}
+}
+
+// pastScript reads the cache's log: one line for each answer, in the form of
+// the log_format in provision/ubuntu. 499 stands for who did not wait for it and
+// asks again; a token is asked for with 401. Clocks of machines differ by a few
+// seconds.
+func pastScript(node netip.Addr, since time.Time) string {
+	return fmt.Sprintf(`journalctl -q --no-pager -o cat -u %s --since @%d | awk '$1 == "node=%s" {
+	what = $0
+	sub(/.* what=/, "", what)
+	status = substr($2, length("status=") + 1)
+	if (status < 400) delete refused[what]
+	else if (status != 499) refused[what] = $0
+}
+END { for (what in refused) print what " does not come from the cache: " refused[what] }'
+`, CacheUnit, since.Unix()-5, node)
 }
 
 // prefetchScript fetches from the cache, before apt-get install, those packages
@@ -85,17 +134,21 @@ func hostsFile(server string, cache netip.AddrPort) string {
 func prefetchScript(cache netip.AddrPort, install []string) string {
 	return fmt.Sprintf(`urls=$(sed -nE 's/^deb (\[[^]]*\] )?([^ ]+) .*/\2/p' %[1]s 2>/dev/null)
 apt-get -q -o Acquire::ForceHash=SHA256 -o APT::Install-Recommends=false --allow-change-held-packages --allow-downgrades -y --print-uris install -- %[2]s 2>/dev/null |
-	sed -nE "s#^'(https?)://([^' ]+)' ([^ /]+) [0-9]+ (SHA(256|512):[0-9a-f]+)\$#\1 \2 \3 \4#p" |
+	sed -nE "s#^'(https?)://([^' ]+)' ([^ /]+) [0-9]+ ?([^ ]*)\$#\1 \2 \3 \4#p" |
 	while read -r scheme rest file sum; do
 		for u in $urls; do
 			case "$scheme://$rest" in "$u"*)
+				case $sum in SHA256:*) ;; *)
+					echo "$file does not come from the cache: apt does not say its SHA256"
+					break;;
+				esac
 				part=/var/cache/apt/archives/partial/$file.nucspark
-				if /usr/lib/apt/apt-helper -q -o Acquire::Retries=0 -o Acquire::http::Timeout=300 -o Acquire::http::Proxy::%[3]s=DIRECT -o APT::Sandbox::User=root \
-					download-file "http://%[4]s/apt/$scheme/$rest" "$part" "$sum" </dev/null >/dev/null 2>&1; then
+				if why=$(/usr/lib/apt/apt-helper -q -o Acquire::Retries=0 -o Acquire::http::Timeout=300 -o Acquire::http::Proxy::%[3]s=DIRECT -o APT::Sandbox::User=root \
+					download-file "http://%[4]s/apt/$scheme/$rest" "$part" "$sum" </dev/null 2>&1); then
 					mv -f -- "$part" "/var/cache/apt/archives/$file" && echo "$file came from the cache"
 				else
 					rm -f -- "$part" "$part.FAILED"
-					echo "$file does not come from the cache"
+					echo "$file does not come from the cache: $(printf "%%s\n" "$why" | grep -m 1 "^E: ")"
 				fi
 				break;;
 			esac

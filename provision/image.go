@@ -40,12 +40,13 @@ func (s Image) Diff(f Facts) ([]Change, error) {
 func (s Image) Apply(ctx context.Context, env *Env, _ []Change) error {
 	ctx, cancel := context.WithTimeout(ctx, pullBound)
 	defer cancel()
-	ref := ImageName(s.Ref)
+	ref, began := ImageName(s.Ref), time.Now()
 	err := env.Node(s.Node).ChangeQuietly(ctx, Entry{Kind: "image", Key: ref, After: "pulled"},
 		QuietCtr+env.Site().PullSetup()+"ref="+Quote(ref)+"\n"+Pull, pullBound)
 	if err != nil {
 		return PullError(s.Node, s.Name, "pulling "+ref, err)
 	}
+	env.SayPast(ctx, s.Node, began)
 	return nil
 }
 

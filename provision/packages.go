@@ -136,7 +136,9 @@ func (s Packages) Apply(ctx context.Context, env *Env, _ []Change) error {
 	what := "installing " + strings.Join(install, " ")
 	script := func() string {
 		s := installScript(install, hold, unhold, other, a.timeout())
-		if cache := env.Site().Cache(); cache.IsValid() && len(install) > 0 {
+		// What nucspark's repositories have is asked for by its version.
+		ours := slices.ContainsFunc(install, func(p string) bool { return strings.Contains(p, "=") })
+		if cache := env.Site().Cache(); cache.IsValid() && ours {
 			return prefetchScript(cache, install) + s
 		}
 		return s

@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	cacheUnit   = "nucspark-cache.service"
 	cacheConfig = firewallDir + "/cache.conf"
 	cacheFiles  = "/var/cache/nucspark"
 	// nginxGuard keeps the web server of the package nginx from starting.
@@ -31,13 +30,13 @@ func (b *builder) isControlPlane() bool { return b.node.Name == b.site.Cluster.C
 // cache lets the control plane keep what nodes download, for the others. Its
 // process is an nginx of its own, which nothing but the nodes reaches.
 func (b *builder) cache() {
-	unit := "/etc/systemd/system/" + cacheUnit
+	unit := "/etc/systemd/system/" + provision.CacheUnit
 	switch {
 	case !b.isControlPlane():
 		return
 	case !b.keepsCache():
 		// The package stays, as all do, until the cluster is taken down.
-		stopped := provision.UnitBack{Base: b.base("cache/stopped"), Origin: provision.Origin{Kind: "unit", Key: cacheUnit}}
+		stopped := provision.UnitBack{Base: b.base("cache/stopped"), Origin: provision.Origin{Kind: "unit", Key: provision.CacheUnit}}
 		b.add(stopped,
 			withdrawn{provision.Absent{Base: b.base("cache/unit", "cache/stopped"), Path: unit}},
 			withdrawn{provision.Absent{Base: b.base("cache/config", "cache/stopped"), Path: cacheConfig}},
@@ -51,10 +50,11 @@ func (b *builder) cache() {
 		// www-data is the system's user for web servers, which every Debian has.
 		provision.Directory{Base: b.base("cache/directory"), Path: cacheFiles, Mode: 0o700, Owner: "www-data", Group: "www-data", Kind: provision.KindScratch},
 		provision.File{Base: b.base("cache/config", "firewall/directory"), Path: cacheConfig, Content: config.text(), Mode: 0o644},
+		provision.Packages{Base: b.base("cache/package", "cache/nginx", "cache/config", "packages/system"), Packages: []provision.Package{{Name: "nginx"}}},
 		provision.File{Base: b.base("cache/unit"), Path: unit, Content: []byte(cacheService), Mode: 0o644},
 		// No port is open before the firewall's rules are loaded.
-		provision.Unit{Base: b.base("cache/service", "cache/unit", "cache/config", "cache/directory", "packages/system", "firewall/table"),
-			Unit: cacheUnit, Files: []string{cacheConfig}},
+		provision.Unit{Base: b.base("cache/service", "cache/unit", "cache/config", "cache/directory", "cache/package", "firewall/table"),
+			Unit: provision.CacheUnit, Files: []string{cacheConfig}},
 	)
 }
 
@@ -79,7 +79,7 @@ func (s nginxQuiet) Diff(f provision.Facts) ([]provision.Change, error) {
 
 // nginxQuietText is a drop-in of systemd.unit(5). A start whose condition does
 // not hold is no failure, also not for the package's scripts.
-const nginxQuietText = "# " + signature + `: nginx was installed for ` + cacheUnit + ` alone.
+const nginxQuietText = "# " + signature + ": nginx was installed for " + provision.CacheUnit + ` alone.
 [Unit]
 ConditionPathExists=!` + cacheConfig + "\n"
 
@@ -158,7 +158,9 @@ func (c cache) text() []byte {
 // cacheTemplate is a configuration of nginx 1.18 and newer. It gives out what
 // can be compared with a hash, and nothing else: what a digest of an image
 // names, and packages of these repositories. Of what several nodes ask for at
-// once, one request leads outside (proxy_cache_lock), and the others wait.
+// once, one request leads outside (proxy_cache_lock), and the others wait, all
+// of them with a connection each. The number in front of a path means nothing:
+// with it they ask again (PullSetup in provision).
 //
 // Registries send most of the content from elsewhere, and redirect to it. nginx
 // follows, since a node would go past the cache; the token for the registry
@@ -173,13 +175,18 @@ var cacheTemplate = template.Must(template.New(cacheConfig).Funcs(template.FuncM
 pid /run/nucspark-cache/nginx.pid;
 error_log stderr error;
 worker_processes 2;
+worker_rlimit_nofile 16384;
 events {
+	worker_connections 8192;
 }
 http {
-	access_log off;
+	# What a node was refused is looked for here (SayPast).
+	log_format answers "node=$remote_addr status=$status whole=$request_completion cache=$upstream_cache_status sent=$body_bytes_sent seconds=$request_time outside=$upstream_bytes_received what=$key";
+	access_log syslog:server=unix:/run/systemd/journal/dev-log,nohostname,tag=nucspark_cache answers;
 	server_tokens off;
 	# A file that was cut off ends its connection, and nobody waits for the rest.
 	keepalive_timeout 0;
+	send_timeout 5m;
 	include /run/nucspark-cache/resolver.conf;
 	client_body_temp_path /var/cache/nucspark/temp;
 	proxy_temp_path /var/cache/nucspark/temp;
@@ -235,12 +242,12 @@ http {
 		location / {
 			deny all;
 		}
-		location ~ "^/v2/[a-z0-9._/-]+/(?<kind>blobs|manifests)/(?<digest>sha256:[0-9a-f]{64})$" {
+		location ~ "^/[0-9]+(?<content>/v2/[a-z0-9._/-]+/(?<kind>blobs|manifests)/(?<digest>sha256:[0-9a-f]{64}))$" {
 			if ($registry = "") {
 				return 404;
 			}
 			set $key "$kind $digest";
-			set $from $registry$uri;
+			set $from $registry$content;
 			proxy_pass $from;
 		}
 		location /apt/ {

@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -47,23 +48,27 @@ func TestCacheSteps(t *testing.T) {
 	golden.Check(t, "cache.conf", config.Content)
 	golden.Check(t, "nucspark-cache.service", find[provision.File](t, steps, "nuc01/cache/unit").Content)
 	unit := find[provision.Unit](t, steps, "nuc01/cache/service")
-	for _, need := range []string{"nuc01/firewall/table", "nuc01/cache/config", "nuc01/cache/directory", "nuc01/packages/system"} {
+	for _, need := range []string{"nuc01/firewall/table", "nuc01/cache/config", "nuc01/cache/directory", "nuc01/cache/package"} {
 		if !slices.Contains(unit.After, need) {
 			t.Errorf("the cache starts without %s", need)
 		}
 	}
-	system := find[provision.Packages](t, steps, "nuc01/packages/system")
-	if !slices.Contains(system.Packages, provision.Package{Name: "nginx"}) || !slices.Contains(system.After, "nuc01/cache/nginx") {
-		t.Errorf("nginx is not installed, or starts by itself: %v after %v", system.Packages, system.After)
+	nginx := find[provision.Packages](t, steps, "nuc01/cache/package")
+	if !slices.Contains(nginx.Packages, provision.Package{Name: "nginx"}) || !slices.Contains(nginx.After, "nuc01/cache/nginx") {
+		t.Errorf("nginx is not installed, or starts by itself: %v after %v", nginx.Packages, nginx.After)
 	}
 	for _, n := range []string{"nuc01", "nuc02", "nuc03"} {
-		if p := find[provision.Packages](t, steps, n+"/packages/kubernetes"); !slices.Contains(p.After, "nuc01/cache/service") {
+		if p := find[provision.Packages](t, steps, n+"/packages/kubernetes"); !slices.Contains(p.Awaits(), "nuc01/cache/service") {
 			t.Errorf("%s does not wait for the cache", n)
 		}
 	}
+	isCache := func(id string) bool { return strings.Contains(id, "/cache/") }
 	for _, s := range steps {
-		if strings.Contains(s.ID(), "/cache/") && !strings.HasPrefix(s.ID(), "nuc01/") {
+		if isCache(s.ID()) && !strings.HasPrefix(s.ID(), "nuc01/") {
 			t.Errorf("%s is a step of a node that keeps nothing", s.ID())
+		}
+		if !isCache(s.ID()) && slices.ContainsFunc(s.Needs(), isCache) {
+			t.Errorf("a broken cache would stop %s", s.ID())
 		}
 	}
 
@@ -84,7 +89,7 @@ func TestCacheOff(t *testing.T) {
 	for name, site := range map[string]*provision.Site{"off": testSite(), "one machine": alone} {
 		steps := Steps(site)
 		stopped := find[provision.UnitBack](t, steps, "nuc01/cache/stopped")
-		unit := provision.UnitQuery{Node: "nuc01", Name: cacheUnit}
+		unit := provision.UnitQuery{Node: "nuc01", Name: provision.CacheUnit}
 		for _, c := range []struct {
 			is   provision.UnitFact
 			want int
@@ -94,7 +99,7 @@ func TestCacheOff(t *testing.T) {
 			}
 		}
 		find[withdrawn](t, steps, "nuc01/cache/unit")
-		if p := find[provision.Packages](t, steps, "nuc01/packages/system"); slices.Contains(p.Packages, provision.Package{Name: "nginx"}) {
+		if slices.ContainsFunc(steps, func(s provision.Step) bool { return s.ID() == "nuc01/cache/package" }) {
 			t.Errorf("%s: nginx is installed for nothing", name)
 		}
 		if rules, _ := ruleset(site.Cluster, &site.Cluster.Nodes[0]); strings.Contains(rules, fmt.Sprint(provision.CachePort)) {
@@ -132,7 +137,7 @@ func TestCacheServes(t *testing.T) {
 		t.Skip("there is no nginx here (NUCSPARK_NGINX names one): the cache's configuration is not run")
 	}
 	up := newUpstream(t)
-	base, _ := startCache(t, nginx, up)
+	base, log := startCache(t, nginx, up)
 
 	get := func(path string, header ...string) (int, string, http.Header) {
 		t.Helper()
@@ -154,7 +159,7 @@ func TestCacheServes(t *testing.T) {
 		}
 		return resp.StatusCode, string(body), resp.Header
 	}
-	blob := "/v2/library/a/blobs/" + up.digest + "?ns=registry.example"
+	blob := "/1/v2/library/a/blobs/" + up.digest + "?ns=registry.example"
 	code, _, header := get(blob)
 	if code != http.StatusUnauthorized || !strings.Contains(header.Get("WWW-Authenticate"), "realm=") {
 		t.Errorf("without a token: %d %v", code, header)
@@ -162,9 +167,9 @@ func TestCacheServes(t *testing.T) {
 	const token = "Bearer anonymous"
 	// Five nodes ask at once.
 	var all sync.WaitGroup
-	for range 5 {
+	for i := range 5 {
 		all.Go(func() {
-			if code, body, _ := get(blob, "Authorization", token); code != http.StatusOK || body != up.body {
+			if code, body, _ := get(fmt.Sprintf("/%d", 7+i)+blob[2:], "Authorization", token); code != http.StatusOK || body != up.body {
 				t.Errorf("with a token: %d, %d bytes", code, len(body))
 			}
 		})
@@ -180,7 +185,7 @@ func TestCacheServes(t *testing.T) {
 		t.Errorf("what is there: %d", code)
 	}
 	for range 2 {
-		if code, body, h := get("/v2/library/a/manifests/"+up.digest+"?ns=registry.example", "Authorization", token); code != 200 || body != "manifest" || h.Get("Content-Type") != "application/vnd.oci.image.manifest.v1+json" {
+		if code, body, h := get("/1/v2/library/a/manifests/"+up.digest+"?ns=registry.example", "Authorization", token); code != 200 || body != "manifest" || h.Get("Content-Type") != "application/vnd.oci.image.manifest.v1+json" {
 			t.Errorf("manifest: %d %q %v", code, body, h)
 		}
 		if code, body, _ := get("/apt/https/" + up.host + "/linux/./pool/a_1%7e2_amd64.deb"); code != 200 || body != "package" {
@@ -192,10 +197,11 @@ func TestCacheServes(t *testing.T) {
 	}
 	asked := up.asked.Load()
 	for _, path := range []string{
-		"/", "/v2/", "/v2/library/a/manifests/latest?ns=registry.example", "/v2/library/a/tags/list?ns=registry.example",
-		"/v2/library/a/blobs/" + strings.Replace(up.digest, up.digest[7:8], "z", 1) + "?ns=registry.example",
-		"/v2/x%0d%0aX:/blobs/" + up.digest + "?ns=registry.example",
-		"/v2/library/a/blobs/" + up.digest[:70] + "0?ns=elsewhere.example",
+		"/", "/1/v2/", "/1/v2/library/a/manifests/latest?ns=registry.example", "/1/v2/library/a/tags/list?ns=registry.example",
+		"/1/v2/library/a/blobs/" + strings.Replace(up.digest, up.digest[7:8], "z", 1) + "?ns=registry.example",
+		"/1/v2/x%0d%0aX:/blobs/" + up.digest + "?ns=registry.example",
+		"/1/v2/library/a/blobs/" + up.digest[:70] + "0?ns=elsewhere.example",
+		"/x" + blob[2:], blob[2:],
 		"/apt/https/" + up.host + "/elsewhere/a.deb", "/apt/https/" + up.host + "/linux/InRelease", "/apt/http/" + up.host + "/linux/a.deb",
 		"/apt/https/other.example/linux/a.deb",
 	} {
@@ -213,6 +219,26 @@ func TestCacheServes(t *testing.T) {
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("POST: %d", resp.StatusCode)
+	}
+	// The log is what pastScript in provision and TestLongCache read.
+	answer := regexp.MustCompile(`(?m)^node=127\.0\.0\.1 status=(\d+) whole=(OK|) cache=\S+ sent=\d+ seconds=[0-9.]+ outside=(.*) what=(.*)$`)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		said, err := os.ReadFile(filepath.Join(filepath.Dir(log), "answers"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, of := 0, answer.FindAllStringSubmatch(string(said), -1)
+		for _, l := range of {
+			if l[1] == "200" && l[2] == "OK" && l[4] == "blobs "+up.digest {
+				whole++
+			}
+		}
+		if whole == 6 && len(of) == strings.Count(string(said), "\n") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the log has the blob %d times, not 6, or lines of another form:\n%s", whole, said)
+		}
 	}
 }
 
@@ -239,7 +265,7 @@ func TestCacheTrusts(t *testing.T) {
 	}
 	// From an address of this computer that is none of a node.
 	stranger := http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 3)}}).DialContext}}
-	if resp, err = stranger.Get(base + "/v2/library/a/blobs/" + up.digest + "?ns=registry.example"); err != nil {
+	if resp, err = stranger.Get(base + "/1/v2/library/a/blobs/" + up.digest + "?ns=registry.example"); err != nil {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
@@ -320,7 +346,8 @@ func startCache(t *testing.T, nginx string, up *upstreamServer) (base, log strin
 	dir := t.TempDir()
 	c := cache{Listen: listen, Nodes: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
 		Registries: map[string]string{"registry.example": "https://" + up.host}, Repositories: []string{"https://" + up.host + "/linux/"}}
-	text := strings.NewReplacer("/run/nucspark-cache", dir, "/var/cache/nucspark", dir,
+	text := strings.NewReplacer("syslog:server=unix:/run/systemd/journal/dev-log,nohostname,tag=nucspark_cache", filepath.Join(dir, "answers"),
+		"/run/nucspark-cache", dir, "/var/cache/nucspark", dir,
 		"/etc/ssl/certs/ca-certificates.crt", filepath.Join(dir, "ca.pem")).Replace(string(c.text()))
 	log = filepath.Join(dir, "log")
 	for name, body := range map[string]string{"cache.conf": text, "resolver.conf": "", "ca.pem": string(up.ca)} {
