@@ -19,7 +19,7 @@ const cachePort = "10270"
 func TestLongCache(t *testing.T) {
 	var one int64
 	t.Run("one machine", func(t *testing.T) {
-		c := &cacheTest{bench: longLab(t, "1")}
+		c := &cacheTest{bench: longLab(t, "1"), seen: map[string]bool{}}
 		one = c.up(t, c.inventory())
 		// Kubernetes, Hadoop and Spark with their Java: a smaller count is none.
 		if one < 500<<20 {
@@ -30,14 +30,14 @@ func TestLongCache(t *testing.T) {
 		return
 	}
 	t.Run("three machines", func(t *testing.T) {
-		c := &cacheTest{bench: longLab(t, "3"), one: one}
+		c := &cacheTest{bench: longLab(t, "3"), one: one, seen: map[string]bool{}}
 		part(t, "up", func(t *testing.T) { c.once(t, c.up(t, c.inventory())) })
 		part(t, "strangers and pods", c.testStrangers)
 		part(t, "a broken cache", c.testBroken)
 		part(t, "off", c.testOff)
 	})
 	t.Run("five machines, the last one later", func(t *testing.T) {
-		c := &cacheTest{bench: longLab(t, "5"), one: one}
+		c := &cacheTest{bench: longLab(t, "5"), one: one, seen: map[string]bool{}}
 		hcl, err := os.ReadFile(c.inventory())
 		if err != nil {
 			t.Fatal(err)
@@ -54,7 +54,9 @@ func TestLongCache(t *testing.T) {
 
 type cacheTest struct {
 	*bench
-	one int64 // what one machine fetches, in bytes
+	one  int64           // what one machine fetches, in bytes
+	seen map[string]bool // paths that the mirror was asked for
+	read [2]int          // lines of the mirror's and of the cache's log that were accounted for
 }
 
 // sent is what the mirror has sent so far, in bytes, as its network card counts.
@@ -87,7 +89,109 @@ func (c *cacheTest) up(t *testing.T, inventory string) int64 {
 	c.ok(t, "up", "--yes", "-f", inventory)
 	sent := c.sent(t) - before
 	t.Logf("up took %.0f s; the mirror sent %s", time.Since(began).Seconds(), mib(sent))
+	c.account(t)
 	return sent
+}
+
+// account says which machine got how much from the mirror and from the cache
+// since it was last called, and what the mirror sent that it had sent before:
+// that went past the cache. The cache fetches as the control plane.
+func (c *cacheTest) account(t *testing.T) {
+	t.Helper()
+	type sums struct{ mirror, again, cache int64 }
+	got := map[[2]string]*sums{} // by machine and kind
+	names := map[string]string{}
+	for _, m := range c.machines(t) {
+		names[m.address] = m.name
+		for _, kind := range []string{"packages", "images", "lists"} {
+			got[[2]string{m.name, kind}] = &sums{}
+		}
+	}
+	var said []string
+	sum := func(address, what string) *sums {
+		kind := "lists"
+		switch {
+		case strings.HasSuffix(what, ".deb"):
+			kind = "packages"
+		case strings.HasPrefix(what, "/v2/"), strings.HasPrefix(what, "blobs "), strings.HasPrefix(what, "manifests "):
+			kind = "images"
+		}
+		s := got[[2]string{names[address], kind}]
+		if s == nil {
+			said = append(said, fmt.Sprintf("%s, which is no machine of the lab, fetched %s", address, what))
+			s = &sums{}
+		}
+		return s
+	}
+	for _, l := range c.next(t, 0, execute(t, time.Minute, nil, "docker", "logs", container("mirror"))) {
+		// By whom, status, bytes, path: Serve in lab/mirror.
+		f := strings.Fields(l)
+		if len(f) != 4 {
+			t.Fatalf("the mirror says %q", l)
+		}
+		n, err := strconv.ParseInt(f[2], 10, 64)
+		if err != nil {
+			t.Fatalf("the mirror says %q: %v", l, err)
+		}
+		s := sum(f[0], f[3])
+		s.mirror += n
+		if n > 0 && c.seen[f[3]] {
+			s.again += n
+			if n > 1<<20 {
+				said = append(said, fmt.Sprintf("again to %s: %s %s", names[f[0]], mib(n), f[3]))
+			}
+		}
+		c.seen[f[3]] = c.seen[f[3]] || n > 0
+	}
+	gaveUp := map[string]int{}
+	answer := regexp.MustCompile(`^node=(\S+) status=(\d+) .* sent=(\d+) .* what=(.*)$`) // log_format in provision/ubuntu
+	for _, l := range c.next(t, 1, execute(t, time.Minute, nil, "docker", "exec", container("nuc01"), "journalctl", "-q", "--no-pager", "-o", "cat", "-u", "nucspark-cache")) {
+		f := answer.FindStringSubmatch(l)
+		switch {
+		case f == nil:
+			if !strings.Contains(l, "nucspark-cache.service") { // systemd's own
+				said = append(said, "the cache says: "+l)
+			}
+			continue
+		case f[2] == "499":
+			gaveUp[names[f[1]]]++
+		case f[2] >= "400" && f[2] != "401" && f[4] != "":
+			said = append(said, "the cache refused "+names[f[1]]+": "+l)
+		}
+		if n, err := strconv.ParseInt(f[3], 10, 64); err == nil && f[2] < "300" && f[4] != "" {
+			sum(f[1], f[4]).cache += n
+		}
+	}
+	for _, m := range c.machines(t) {
+		for _, kind := range []string{"packages", "images", "lists"} {
+			s := got[[2]string{m.name, kind}]
+			t.Logf("%s %-8s %9s from the mirror, %9s of it again; %9s from the cache", m.name, kind, mib(s.mirror), mib(s.again), mib(s.cache))
+		}
+		if n := gaveUp[m.name]; n > 0 {
+			t.Logf("%s did not wait for the cache %d times, and asked again", m.name, n)
+		}
+	}
+	if len(said) > 40 {
+		said = append(said[:40], fmt.Sprintf("… and %d more lines", len(said)-40))
+	}
+	if len(said) > 0 {
+		t.Log(strings.Join(said, "\n"))
+	}
+}
+
+// next are the lines of the log of that number which were not there before.
+func (c *cacheTest) next(t *testing.T, log int, out output) []string {
+	t.Helper()
+	if out.code != 0 {
+		t.Fatal(out)
+	}
+	all := lines(out.stdout)
+	if len(all) < c.read[log] {
+		t.Fatalf("a log that had %d lines has %d", c.read[log], len(all))
+	}
+	fresh := all[c.read[log]:]
+	c.read[log] = len(all)
+	return fresh
 }
 
 func (c *cacheTest) once(t *testing.T, sent int64) {

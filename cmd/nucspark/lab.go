@@ -203,7 +203,7 @@ func labMirror() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 			defer stop()
-			return mirror.Serve(ctx, dir, apt, registry)
+			return mirror.Serve(ctx, dir, apt, registry, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "directory that `lab up` filled")

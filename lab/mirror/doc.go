@@ -32,5 +32,5 @@
 //
 // Only the architecture of this machine is built.
 //
-// Serve publishes the mirror, read-only, over HTTP.
+// Serve publishes the mirror, read-only, over HTTP, and tells what it answered.
 package mirror

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -287,5 +289,43 @@ func TestManifest(t *testing.T) {
 	}
 	if diff := cmp.Diff(wantPackages, packages); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// The log has each answer, whoever asked, with the bytes that were sent.
+func TestLogged(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a b.deb"), make([]byte, 70000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	done := make(chan struct{}, 10)
+	h := logged(http.FileServer(http.Dir(dir)), log.New(&out, "", 0))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r)
+		done <- struct{}{}
+	}))
+	defer s.Close()
+	for _, ask := range []struct{ method, part string }{{"GET", ""}, {"HEAD", ""}, {"GET", "bytes=5-9"}} {
+		req, err := http.NewRequest(ask.method, s.URL+"/a%20b.deb", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ask.part != "" {
+			req.Header.Set("Range", ask.part)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		<-done
+	}
+	want := "127.0.0.1 200 70000 /a%20b.deb\n127.0.0.1 200 0 /a%20b.deb\n127.0.0.1 206 5 /a%20b.deb\n"
+	if out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
 	}
 }

@@ -23,12 +23,15 @@ import (
 // Serve publishes the mirror in dir (see Dir) until ctx ends: the apt
 // repository on one address and the registry on the other, both "HOST:PORT"
 // and over plain HTTP; what they serve is signed or addressed by digest. It
-// fails at once where an address is taken or the mirror is not complete.
-func Serve(ctx context.Context, dir, listenApt, listenRegistry string) error {
+// fails at once where an address is taken or the mirror is not complete. Each
+// answer is a line of out: "172.31.77.12 200 1048576 /v2/…", by whom, status,
+// bytes of the body that were sent, path.
+func Serve(ctx context.Context, dir, listenApt, listenRegistry string, out io.Writer) error {
 	apt, images, err := handlers(dir)
 	if err != nil {
 		return err
 	}
+	answers := log.New(out, "", 0)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, s := range []struct {
 		addr string
@@ -39,7 +42,7 @@ func Serve(ctx context.Context, dir, listenApt, listenRegistry string) error {
 			return fmt.Errorf("serve the mirror: %w", err)
 		}
 		defer l.Close()
-		srv := &http.Server{Handler: s.h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+		srv := &http.Server{Handler: logged(s.h, answers), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 		g.Go(func() error {
 			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				return err
@@ -64,6 +67,43 @@ func handlers(dir string) (apt, images http.Handler, err error) {
 		return nil, nil, fmt.Errorf("read the images in %s: %w", dir, err)
 	}
 	return readOnly(http.FileServer(http.Dir(filepath.Join(dir, "apt")))), readOnly(images), nil
+}
+
+// logged writes a line for each answer of h.
+func logged(h http.Handler, to *log.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &counted{ResponseWriter: w, code: http.StatusOK}
+		defer func() {
+			host, _, _ := net.SplitHostPort(r.RemoteAddr)
+			to.Printf("%s %d %d %s", host, c.code, c.sent, r.URL.EscapedPath())
+		}()
+		h.ServeHTTP(c, r)
+	})
+}
+
+// counted notes the status of an answer and counts the bytes of its body.
+type counted struct {
+	http.ResponseWriter
+	code int
+	sent int64
+}
+
+func (c *counted) WriteHeader(code int) {
+	c.code = code
+	c.ResponseWriter.WriteHeader(code)
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(b)
+	c.sent += int64(n)
+	return n, err
+}
+
+// ReadFrom leaves the copying of files to the kernel.
+func (c *counted) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(c.ResponseWriter, r)
+	c.sent += n
+	return n, err
 }
 
 func readOnly(h http.Handler) http.Handler {
