@@ -22,9 +22,10 @@ var nodeFiles = []struct{ name, about, command string }{
 	{"disk.txt", "room on the machine's own file systems", "df -l -h -T; df -l -i; cat /proc/pressure/io"},
 	{"packages.txt", "packages and their versions", `dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\n'`},
 	{"units.txt", "services of the cluster, and what has failed", "systemctl show --no-pager -p Id,LoadState,ActiveState,SubState,UnitFileState,NRestarts,ActiveEnterTimestamp " +
-		"containerd.service kubelet.service nucspark-firewall.service nfs-server.service nfs-ganesha.service rpcbind.service; systemctl list-units --failed --no-legend --plain --no-pager"},
+		"containerd.service kubelet.service nucspark-firewall.service nucspark-cache.service nfs-server.service nfs-ganesha.service rpcbind.service; systemctl list-units --failed --no-legend --plain --no-pager"},
 	{"kubelet.log", "last lines of the kubelet", fmt.Sprintf("journalctl --no-pager -q -o short-iso -n %d -u kubelet", Lines)},
 	{"containerd.log", "last lines of containerd", fmt.Sprintf("journalctl --no-pager -q -o short-iso -n %d -u containerd", Lines)},
+	{"cache.log", "last answers of the cache on the control plane", fmt.Sprintf("journalctl --no-pager -q -o short-iso -n %d -u nucspark-cache", Lines)},
 	{"oom.txt", "processes that the kernel ended for want of memory", "{ journalctl --no-pager -q -k -o short-iso || dmesg; } | grep -iE 'out of memory|oom-kill|oom_reaper|killed process' | tail -n 50"},
 }
 

@@ -80,7 +80,7 @@ func (m talking) Run(_ context.Context, c host.Command) (host.Result, error) {
 		return host.Result{Stdout: b.String()}, nil
 	case strings.Contains(c.Script, "journalctl"):
 		var b strings.Builder
-		for _, f := range []string{"system.txt", "memory.txt", "disk.txt", "packages.txt", "units.txt", "kubelet.log", "containerd.log", "oom.txt"} {
+		for _, f := range []string{"system.txt", "memory.txt", "disk.txt", "packages.txt", "units.txt", "kubelet.log", "containerd.log", "cache.log", "oom.txt"} {
 			fmt.Fprintf(&b, "\n%s %s\n%s said\n%s", mark, f, f, saying())
 		}
 		fmt.Fprintf(&b, "\n%s end\n", mark)
@@ -235,7 +235,7 @@ node "nuc03" { address = "192.168.1.13" }
 	want := []string{"README.txt", "cluster/events.txt", "cluster/logs/spark-master-0.main.before.log", "cluster/logs/spark-master-0.main.log", "cluster/nodes.txt", "cluster/pods.txt",
 		"cluster/version.json", "computer.txt", "doctor.json", "inventory.json"}
 	for _, node := range []string{"nuc01", "nuc02"} {
-		for _, f := range []string{"containerd.log", "disk.txt", "kubelet.log", "ledger.txt", "memory.txt", "oom.txt", "packages.txt", "system.txt", "units.txt"} {
+		for _, f := range []string{"cache.log", "containerd.log", "disk.txt", "kubelet.log", "ledger.txt", "memory.txt", "oom.txt", "packages.txt", "system.txt", "units.txt"} {
 			want = append(want, "nodes/"+node+"/"+f)
 		}
 	}
