@@ -79,8 +79,8 @@ func (b *bench) kept(t *testing.T, before map[string]string) {
 func (g *growing) testAdd(t *testing.T) {
 	before := map[string]string{"nuc01": g.processes(t, "nuc01"), "nuc02": g.processes(t, "nuc02")}
 	// The others learn its address, and the control plane keeps a copy of the
-	// cluster's record.
-	learn := regexp.MustCompile(`^nuc0[12]/(hosts|firewall/(rules|table)|nfs/(export|server))$|^nuc01/kubeadm/record$`)
+	// cluster's record, and lets it to the cache.
+	learn := regexp.MustCompile(`^nuc0[12]/(hosts|firewall/(rules|table)|nfs/(export|server))$|^nuc01/(kubeadm/record|cache/(config|service))$`)
 	for _, e := range events(t, g.ok(t, "up", "--yes", "--progress=json", "-f", g.whole)) {
 		if node, _, _ := strings.Cut(e.Step, "/"); e.Kind == provision.StepStarted && (node == "nuc01" || node == "nuc02") && !learn.MatchString(e.Step) {
 			t.Errorf("%s is worked on: %+v", e.Step, e.Changes)

@@ -54,7 +54,7 @@ func (b *builder) cache() {
 		provision.File{Base: b.base("cache/unit"), Path: unit, Content: []byte(cacheService), Mode: 0o644},
 		// No port is open before the firewall's rules are loaded.
 		provision.Unit{Base: b.base("cache/service", "cache/unit", "cache/config", "cache/directory", "cache/package", "firewall/table"),
-			Unit: provision.CacheUnit, Files: []string{cacheConfig}},
+			Unit: provision.CacheUnit, Reloads: []string{cacheConfig}},
 	)
 }
 
@@ -99,6 +99,7 @@ User=www-data
 Group=www-data
 ExecStartPre=/bin/sh -c 'set -- $$(sed -nE "s/^nameserver +([0-9.]+) *$$/\\1/p" /etc/resolv.conf); if [ $$# -gt 0 ]; then echo "resolver $$* ipv6=off;"; fi >/run/nucspark-cache/resolver.conf'
 ExecStart=/usr/sbin/nginx -q -c ` + cacheConfig + `
+ExecReload=/usr/sbin/nginx -q -c ` + cacheConfig + ` -s reload
 Restart=on-failure
 RestartSec=5
 NoNewPrivileges=yes

@@ -136,8 +136,8 @@ the step empties it instead. Nothing is interrupted. down removes it with all
 that is in it.`},
 	{Step: "cache/config", Text: `Writes the configuration of the cache, which says what it may fetch, and for
 whom. It gives out nothing that its user cannot compare with a hash. If it
-changes later, cache/service starts the cache anew. With cache = false, and when
-the cluster is taken down, it is removed.`},
+changes later, as with one more machine, cache/service has the cache read it
+again. With cache = false, and when the cluster is taken down, it is removed.`},
 	{Step: "cache/package", Text: `Installs nginx on the control plane, which is the program of the cache. Nothing
 is removed for it. down purges it if it was not there before.`},
 	{Step: "cache/unit", Text: `Writes the systemd unit nucspark-cache.service, which runs nginx without any
