@@ -86,8 +86,10 @@ func TestStateWaitsFor(t *testing.T) {
 		StepSummary{ID: "a/init", Node: "a", Changes: 1},
 		StepSummary{ID: "cluster/api", Needs: []string{"a/init"}}, // a milestone
 		StepSummary{ID: "b/image", Node: "b"},
-		StepSummary{ID: "b/join", Node: "b", Needs: []string{"b/image", "cluster/api"}, Changes: 1},
+		StepSummary{ID: "a/cache", Node: "a", Changes: 1},
+		StepSummary{ID: "b/join", Node: "b", Needs: []string{"b/image", "cluster/api"}, Awaits: []string{"a/cache"}, Changes: 1},
 	)
+	over := Event{Kind: StepFailed, Step: "a/cache"} // keeps nothing from running
 	for _, c := range []struct {
 		name   string
 		events []Event
@@ -98,7 +100,7 @@ func TestStateWaitsFor(t *testing.T) {
 			{Kind: StepBlocked, Step: "cluster/api", Line: "a/init"}}, "a/init"},
 		{"nothing", []Event{{Kind: StepDone, Step: "b/image"}, {Kind: StepDone, Step: "a/init"}, {Kind: StepDone, Step: "cluster/api"}}, ""},
 	} {
-		s := apply(append([]Event{steps}, c.events...)...)
+		s := apply(append([]Event{steps, over}, c.events...)...)
 		got := ""
 		if on := s.WaitsFor(s.Step("b/join")); on != nil {
 			got = on.ID
@@ -106,6 +108,10 @@ func TestStateWaitsFor(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: waits for %q, want %q", c.name, got, c.want)
 		}
+	}
+	awaited := apply(steps, Event{Kind: StepDone, Step: "b/image"}, Event{Kind: StepStarted, Step: "a/cache"})
+	if on := awaited.WaitsFor(awaited.Step("b/join")); on == nil || on.ID != "a/cache" {
+		t.Errorf("waits for %+v, not for what it awaits", on)
 	}
 	circle := apply(started(StepSummary{ID: "x", Needs: []string{"y"}}, StepSummary{ID: "y", Needs: []string{"x"}}))
 	circle.WaitsFor(circle.Step("x")) // returns
