@@ -195,6 +195,10 @@ http {
 	uwsgi_temp_path /var/cache/nucspark/temp;
 	scgi_temp_path /var/cache/nucspark/temp;
 	proxy_cache_path /var/cache/nucspark/files levels=1:2 keys_zone=files:10m max_size=4g inactive=30d use_temp_path=off;
+	# Who is refused asks again at once, by every number there is. Outside hears
+	# the first ten of them only.
+	limit_req_zone "$remote_addr $key" zone=turns:1m rate=30r/m;
+	limit_req_log_level info;
 
 	# Where what a node asks for comes from; nothing for all else.
 	map $arg_ns $registry {
@@ -232,6 +236,7 @@ http {
 		proxy_cache files;
 		proxy_cache_key $key;
 		proxy_cache_valid 200 30d;
+		proxy_cache_valid 502 504 10s;
 		proxy_cache_lock on;
 		proxy_cache_lock_timeout 1h;
 		proxy_cache_lock_age 1h;
@@ -248,6 +253,7 @@ http {
 				return 404;
 			}
 			set $key "$kind $digest";
+			limit_req zone=turns burst=10 nodelay;
 			set $from $registry$content;
 			proxy_pass $from;
 		}

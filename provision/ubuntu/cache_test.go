@@ -195,6 +195,16 @@ func TestCacheServes(t *testing.T) {
 	if m, p := up.manifests.Load(), up.packages.Load(); m != 1 || p != 1 {
 		t.Errorf("the manifest came %d times, the package %d times", m, p)
 	}
+	// A registry that has enough of us is not asked for each turn.
+	tired := fmt.Sprintf("/v2/library/tired/blobs/sha256:%064d?ns=registry.example", 0)
+	for turn := range 40 {
+		if code, _, _ := get(fmt.Sprintf("/%d%s", turn+1, tired), "Authorization", token); code != http.StatusTooManyRequests && code != http.StatusServiceUnavailable {
+			t.Errorf("a tired registry: %d", code)
+		}
+	}
+	if n := up.tired.Load(); n == 0 || n > 30 {
+		t.Errorf("a tired registry was asked %d times", n)
+	}
 	asked := up.asked.Load()
 	for _, path := range []string{
 		"/", "/1/v2/", "/1/v2/library/a/manifests/latest?ns=registry.example", "/1/v2/library/a/tags/list?ns=registry.example",
@@ -280,6 +290,7 @@ type upstreamServer struct {
 	host, digest, body               string
 	ca                               []byte
 	asked, sent, manifests, packages atomic.Int32
+	tired                            atomic.Int32 // answers of 429
 	leaked                           atomic.Bool
 }
 
@@ -322,6 +333,9 @@ func newUpstream(t *testing.T) *upstreamServer {
 		case r.Header.Get("Authorization") != "Bearer anonymous":
 			w.Header().Set("WWW-Authenticate", `Bearer realm="https://token.example/"`)
 			w.WriteHeader(http.StatusUnauthorized)
+		case strings.Contains(r.URL.Path, "/tired/"):
+			up.tired.Add(1)
+			w.WriteHeader(http.StatusTooManyRequests)
 		case strings.Contains(r.URL.Path, "/manifests/"):
 			up.manifests.Add(1)
 			w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
