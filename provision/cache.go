@@ -111,16 +111,16 @@ func (e *Env) SayPast(ctx context.Context, node string, since time.Time) {
 }
 
 // pastScript reads the cache's log: one line for each answer, in the form of
-// the log_format in provision/ubuntu. 499 stands for who did not wait for it and
-// asks again; a token is asked for with 401. Clocks of machines differ by a few
-// seconds.
+// the log_format in provision/ubuntu. One that is not whole, or 499, is for who
+// did not wait for it and asks again; a token is asked for with 401. Clocks of
+// machines differ by a few seconds.
 func pastScript(node netip.Addr, since time.Time) string {
 	return fmt.Sprintf(`journalctl -q --no-pager -o cat -u %s --since @%d | awk '$1 == "node=%s" {
 	what = $0
 	sub(/.* what=/, "", what)
 	status = substr($2, length("status=") + 1)
-	if (status < 400) delete refused[what]
-	else if (status != 499) refused[what] = $0
+	if (status < 400 && $3 == "whole=OK") delete refused[what]
+	if (status >= 400 && status != 499) refused[what] = $0
 }
 END { for (what in refused) print what " does not come from the cache: " refused[what] }'
 `, CacheUnit, since.Unix()-5, node)

@@ -141,6 +141,7 @@ func TestPastScript(t *testing.T) {
 	}
 	log := line("192.168.1.12", 401, "blobs sha256:aa") + line("192.168.1.12", 499, "blobs sha256:aa") + line("192.168.1.12", 200, "blobs sha256:aa") +
 		line("192.168.1.12", 504, "blobs sha256:bb") + line("192.168.1.12", 499, "blobs sha256:bb") +
+		strings.Replace(line("192.168.1.12", 200, "blobs sha256:bb"), "whole=OK", "whole=", 1) +
 		line("192.168.1.12", 502, "manifests sha256:cc") + line("192.168.1.12", 206, "manifests sha256:cc") +
 		line("192.168.1.13", 504, "blobs sha256:dd") + "another line of the unit\n"
 	if err := os.WriteFile(filepath.Join(dir, "log"), []byte(log), 0o644); err != nil {
