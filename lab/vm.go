@@ -18,7 +18,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const qemu = "qemu-system-x86_64"
+const (
+	qemu = "qemu-system-x86_64"
+	// fakeTime is the library behind faketime, for programs with threads, where
+	// Debian and Ubuntu have it.
+	fakeTime = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+)
 
 // vms are nodes that are virtual machines of QEMU: one process each, with its
 // files in a directory of its own below the lab's state.
@@ -44,6 +49,7 @@ type definition struct {
 	Address netip.Addr `json:"address"`
 	MTU     int        `json:"mtu"`
 	Args    []string   `json:"args"` // of qemu
+	Env     []string   `json:"env"`  // of qemu, beside this computer's
 }
 
 const definitionFile = "machine.json"
@@ -159,7 +165,7 @@ func (v *vms) create(ctx context.Context, m machine, userKey string) error {
 	if err := os.WriteFile(v.file(m.Name, "first-boot.tar"), archive.Bytes(), 0o600); err != nil {
 		return err
 	}
-	return writeJSON(v.file(m.Name, definitionFile), definition{m.Address, host.MTU, v.args(m)})
+	return writeJSON(v.file(m.Name, definitionFile), definition{m.Address, host.MTU, v.args(m), v.env()})
 }
 
 // macOf is a locally administered address that holds the machine's IPv4 one.
@@ -182,6 +188,9 @@ func (v *vms) args(m machine) []string {
 	if v.accel != "kvm" {
 		// What the kernel does against faults of processors is dear to emulate.
 		accel, cpu, boot = []string{"-accel", "tcg,thread=multi"}, "Westmere", boot+" mitigations=off nucspark.emulated"
+		if v.slow() {
+			boot += " nucspark.time=" + v.o.mirrorAddress().String()
+		}
 	}
 	b := m.Address.As4()
 	disks := slices.Concat(disk(rootDisk, "cache=unsafe"), disk("data.img", "cache=unsafe"), disk("first-boot.tar", "readonly=on"))
@@ -197,6 +206,22 @@ func (v *vms) args(m machine) []string {
 		disks,
 		[]string{"-netdev", fmt.Sprintf("tap,id=lan,ifname=lab-%x,script=%s,downscript=no", b[:], strings.ReplaceAll(v.file(m.Name, "plug"), ",", ",,")),
 			"-device", "virtio-net-pci,netdev=lan,mac=" + macOf(m.Address), "-device", "virtio-rng-pci"})
+}
+
+// slow says whether time goes by in the machine at a quarter of its pace. Where
+// the processor is emulated, Kubernetes does not hold its own deadlines: leases
+// run out, and probes end programs that are at work. Four seconds for each of
+// theirs are enough, and what is done every ten seconds is done less often. The
+// time of day comes from the mirror.
+func (v *vms) slow() bool { return v.accel != "kvm" && !v.o.NoMirror }
+
+// env lets qemu see slower clocks; the processor's counter goes on as it is, and
+// the machine takes it for a faster one.
+func (v *vms) env() []string {
+	if !v.slow() {
+		return nil
+	}
+	return []string{"LD_PRELOAD=" + fakeTime, "FAKETIME=+0 x0.25", "FAKETIME_DONT_RESET=1"}
 }
 
 // start switches a machine on. Its tap device is made by qemu, plugged into the
@@ -221,7 +246,9 @@ func (v *vms) start(ctx context.Context, node string) error {
 	// qemu returns when the machine is made.
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	if out, err := exec.CommandContext(ctx, qemu, d.Args...).CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(ctx, qemu, d.Args...)
+	cmd.Env = append(os.Environ(), d.Env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %s", qemu, lastLine(out, err))
 	}
 	return nil

@@ -24,6 +24,7 @@ var vmPackages = []string{"e2fsprogs", "linux-image-cloud-amd64", "udev"}
 // packages of Debian and Ubuntu that they are in.
 var vmTools = []struct{ program, pkg string }{
 	{qemu, "qemu-system-x86"}, {"mke2fs", "e2fsprogs"}, {"mmdebstrap", "mmdebstrap"}, {"ip", "iproute2"},
+	{"faketime", "faketime"},
 }
 
 // vmReady says why this machine cannot make virtual machines.
