@@ -149,7 +149,9 @@ exit 3
 END
 chmod 755 DEBIAN/postinst
 dpkg-deb --build /tmp/p /tmp/p.deb >/dev/null && dpkg --unpack /tmp/p.deb >/dev/null`)
-		f := b.edited(t, `cluster "`, "apt {\n  lock_timeout = \"5s\"\n}\n\ncluster \"")
+		// Who waits for the cache installs other packages first, and meets the
+		// broken one there.
+		f := b.edited(t, `cluster "`, "apt {\n  lock_timeout = \"5s\"\n}\n\ncluster \"", `kubernetes = "1.36"`, "kubernetes = \"1.36\"\n  cache = false")
 		out, peak := b.events(t, "up", "--yes", "-f", f, "--progress=json")
 		failed := failures(t, out)
 		for node, words := range map[string][]string{
