@@ -49,8 +49,8 @@ const (
 
 // Pull is a command of the shell that pulls the image $ref, after [Site.PullSetup].
 // What does not come from the cache, or not as it should, comes from the
-// registry: a broken cache stops nothing. It says so and why. There is no
-// single quote in it.
+// registry, but for what several pulls share (docs/design.md). It says so and
+// why. There is no single quote in it.
 const Pull = `{ { [ -n "$hosts" ] && said=$(ctr -n k8s.io images pull --hosts-dir "$hosts" -- "$ref" 2>&1 >/dev/null); } || {
 	[ -z "$hosts" ] || echo "$ref does not come from the cache: $(printf %s "$said" | tail -n 1)"
 	ctr -n k8s.io images pull --hosts-dir ` + registryHosts + ` -- "$ref" >/dev/null; }; }`
