@@ -149,7 +149,7 @@ func order(steps []Step) ([]Step, error) {
 		}
 		state[s.ID()] = 1
 		path = append(path, s.ID())
-		for _, need := range slices.Concat(s.Needs(), awaits(s)) {
+		for _, need := range slices.Concat(s.Needs(), AwaitsOf(s)) {
 			n := byID[need]
 			if n == nil {
 				missing = append(missing, fmt.Sprintf("%s (needed by %s)", need, s.ID()))

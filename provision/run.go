@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -61,7 +62,7 @@ func Run(ctx context.Context, fleet *Fleet, site *Site, plan *Plan, o Options) (
 			r.apt[node] = make(chan struct{}, 1)
 		}
 		r.tasks[id] = &task{Planned: p}
-		begin.Steps = append(begin.Steps, StepSummary{ID: id, Node: NodeOf(id), Needs: p.Step.Needs(), Awaits: awaits(p.Step), Changes: len(p.Changes)})
+		begin.Steps = append(begin.Steps, StepSummary{ID: id, Node: NodeOf(id), Needs: p.Step.Needs(), Awaits: AwaitsOf(p.Step), Changes: len(p.Changes)})
 	}
 	for _, p := range plan.Steps {
 		t := r.tasks[p.Step.ID()]
@@ -69,7 +70,7 @@ func Run(ctx context.Context, fleet *Fleet, site *Site, plan *Plan, o Options) (
 			need := r.tasks[id]
 			t.needs, t.left, need.after = append(t.needs, need), t.left+1, append(need.after, t)
 		}
-		for _, id := range awaits(p.Step) {
+		for _, id := range AwaitsOf(p.Step) {
 			n := r.tasks[id]
 			t.awaits, t.left, n.awaited = append(t.awaits, n), t.left+1, append(n.awaited, t)
 		}
@@ -174,10 +175,8 @@ func (r *runner) begin(ctx context.Context, t *task) {
 		if n.result.Err != nil || n.result.Blocked != "" {
 			t.result.Blocked = cmp.Or(t.result.Blocked, n.result.Blocked, n.Step.ID())
 		}
-		t.result.Stopped = t.result.Stopped || n.result.Stopped
-		t.applied = t.applied || n.applied
 	}
-	for _, n := range t.awaits {
+	for _, n := range slices.Concat(t.needs, t.awaits) {
 		t.result.Stopped = t.result.Stopped || n.result.Stopped
 		t.applied = t.applied || n.applied
 	}

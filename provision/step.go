@@ -29,7 +29,8 @@ type Lenient interface {
 	Awaits() []string
 }
 
-func awaits(s Step) []string {
+// AwaitsOf names the steps that s comes after and can do without.
+func AwaitsOf(s Step) []string {
 	if l, ok := s.(Lenient); ok {
 		return l.Awaits()
 	}

@@ -156,10 +156,7 @@ type planStepJSON struct {
 func writePlanJSON(w io.Writer, p *provision.Plan, notes []string) error {
 	out := planJSON{V: 1, Changes: p.Changes(), Notes: notes, Steps: []planStepJSON{}}
 	for _, s := range p.Steps {
-		step := planStepJSON{ID: s.Step.ID(), Node: provision.NodeOf(s.Step.ID()), Needs: s.Step.Needs(), Changes: s.Changes}
-		if l, ok := s.Step.(provision.Lenient); ok {
-			step.Awaits = l.Awaits()
-		}
+		step := planStepJSON{ID: s.Step.ID(), Node: provision.NodeOf(s.Step.ID()), Needs: s.Step.Needs(), Awaits: provision.AwaitsOf(s.Step), Changes: s.Changes}
 		if s.Err != nil {
 			step.Error = s.Err.Error()
 		}

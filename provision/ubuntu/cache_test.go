@@ -132,12 +132,8 @@ func TestNginxQuiet(t *testing.T) {
 // registry as registries are: behind TLS, with a token for everybody, and with
 // its content elsewhere.
 func TestCacheServes(t *testing.T) {
-	nginx, err := exec.LookPath(cmp.Or(os.Getenv("NUCSPARK_NGINX"), "/usr/sbin/nginx"))
-	if err != nil {
-		t.Skip("there is no nginx here (NUCSPARK_NGINX names one): the cache's configuration is not run")
-	}
 	up := newUpstream(t)
-	base, log := startCache(t, nginx, up)
+	base, log := startCache(t, up)
 
 	get := func(path string, header ...string) (int, string, http.Header) {
 		t.Helper()
@@ -255,13 +251,9 @@ func TestCacheServes(t *testing.T) {
 // A certificate that nobody vouches for is no registry's, and who is not a node
 // gets nothing.
 func TestCacheTrusts(t *testing.T) {
-	nginx, err := exec.LookPath(cmp.Or(os.Getenv("NUCSPARK_NGINX"), "/usr/sbin/nginx"))
-	if err != nil {
-		t.Skip("there is no nginx here (NUCSPARK_NGINX names one): the cache's configuration is not run")
-	}
 	up := newUpstream(t)
 	up.ca = newUpstream(t).ca
-	base, log := startCache(t, nginx, up)
+	base, log := startCache(t, up)
 	resp, err := http.Get(base + "/apt/https/" + up.host + "/linux/a.deb")
 	if err != nil {
 		t.Fatal(err)
@@ -349,8 +341,12 @@ func newUpstream(t *testing.T) *upstreamServer {
 }
 
 // startCache runs nginx until the test ends; base is its URL, log what it says.
-func startCache(t *testing.T, nginx string, up *upstreamServer) (base, log string) {
+func startCache(t *testing.T, up *upstreamServer) (base, log string) {
 	t.Helper()
+	nginx, err := exec.LookPath(cmp.Or(os.Getenv("NUCSPARK_NGINX"), "/usr/sbin/nginx"))
+	if err != nil {
+		t.Skip("there is no nginx here (NUCSPARK_NGINX names one): the cache's configuration is not run")
+	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
