@@ -94,7 +94,7 @@ func StartEngine(ctx context.Context, o Options) error {
 		if err := installPackages(ctx, o, missing); err != nil {
 			return err
 		}
-		if engineRunning(ctx) == nil { // the package started it
+		if running != nil && engineRunning(ctx) == nil { // the package started it
 			return writeJSON(o.engineFile(), engineState{Unit: true})
 		}
 	}
