@@ -187,7 +187,9 @@ func (v *vms) args(m machine) []string {
 	accel, cpu := []string{"-accel", "kvm"}, "host"
 	if v.accel != "kvm" {
 		// What the kernel does against faults of processors is dear to emulate.
-		accel, cpu, boot = []string{"-accel", "tcg,thread=multi"}, "Westmere", boot+" mitigations=off nucspark.emulated"
+		// QEMU remembers one range that holds all large pages; with those of programs
+		// and of the kernel in it, the flush of any page empties its whole TLB.
+		accel, cpu, boot = []string{"-accel", "tcg,thread=multi"}, "Westmere", boot+" mitigations=off transparent_hugepage=never nucspark.emulated"
 		if v.slow() {
 			boot += " nucspark.time=" + v.o.mirrorAddress().String()
 		}
