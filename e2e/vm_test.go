@@ -207,9 +207,33 @@ func (v *vmBench) reboots(t *testing.T, node string, end func()) {
 	})
 }
 
-func (v *vmBench) reboot(t *testing.T, node string) {
+// reboot is an end of a boot.
+func (v *vmBench) reboot(t *testing.T, node string) func() {
+	return func() {
+		t.Helper()
+		v.on(t, node, "systemctl reboot --no-block")
+	}
+}
+
+// recovers waits until everything is healthy in a machine's next boot. Until the
+// kubelet has told of it, the API server shows the pods as they were before.
+func (v *vmBench) recovers(t *testing.T, node string, end func()) {
 	t.Helper()
-	v.reboots(t, node, func() { v.on(t, node, "systemctl reboot --no-block") })
+	worker := []string{"kubectl", "-f", v.inventory(), "--", "-n", "nucspark", "--selector=app.kubernetes.io/name=spark-worker"}
+	starts := func() string {
+		return v.run(t, append(worker, "get", "pods", "--field-selector=spec.nodeName="+node, "--output=jsonpath={.items[*].status.containerStatuses[*].restartCount}")...).stdout
+	}
+	was := starts()
+	if was == "" {
+		t.Fatalf("%s has no Spark worker", node)
+	}
+	v.reboots(t, node, end)
+	eventually(t, vmBound, "the Spark worker of "+node+" starts again", func() bool {
+		is := starts()
+		return is != "" && is != was
+	})
+	v.ok(t, append(worker, "wait", "pods", "--for=condition=Ready", "--timeout=60m")...)
+	v.settles(t)
 }
 
 // testUp begins with a machine that swaps, now and at each boot.
@@ -282,8 +306,7 @@ func (v *vmBench) testNFS(t *testing.T) {
 // testReboot: what up set is set after a real reboot, too, and a client's
 // mount goes on when its server comes back.
 func (v *vmBench) testReboot(t *testing.T) {
-	v.reboot(t, "nuc02")
-	v.settles(t)
+	v.recovers(t, "nuc02", v.reboot(t, "nuc02"))
 	v.is(t, "nuc02", "swap", "tail -n +2 /proc/swaps", "")
 	v.is(t, "nuc02", "modules", "lsmod | grep -oE '^(overlay|br_netfilter) ' | sort", "br_netfilter \noverlay")
 	v.is(t, "nuc02", "settings", "sysctl -n net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables", "1\n1")
@@ -296,11 +319,10 @@ func (v *vmBench) testReboot(t *testing.T) {
 // testPowerCut: the worker ends in one instant; what NFS answered for is there.
 func (v *vmBench) testPowerCut(t *testing.T) {
 	v.on(t, "nuc01", "setpriv --reuid 871 --regid 871 --clear-groups sh -c 'echo before the cut > /mnt/shared/synced; sync /mnt/shared/synced'")
-	v.reboots(t, "nuc02", func() {
+	v.recovers(t, "nuc02", func() {
 		v.ok(t, "lab", "kill", "--name", vmName, "nuc02")
 		v.ok(t, "lab", "start", "--name", vmName, "nuc02")
 	})
-	v.settles(t)
 	v.is(t, "nuc02", "what was on the disk", "cat /data/nfs/shared/synced", "before the cut")
 	v.on(t, "nuc01", "umount /mnt/shared")
 }
@@ -309,7 +331,7 @@ func (v *vmBench) testPowerCut(t *testing.T) {
 // nothing, and says so.
 func (v *vmBench) testUnmounted(t *testing.T) {
 	v.on(t, "nuc02", "sed -i 's|^LABEL=data|#LABEL=data|' /etc/fstab")
-	v.reboot(t, "nuc02")
+	v.reboots(t, "nuc02", v.reboot(t, "nuc02"))
 	// Boot is over when this returns, whatever it says.
 	v.on(t, "nuc02", "systemctl is-system-running --wait >/dev/null || true")
 	v.is(t, "nuc02", "the disk", "findmnt -n /data || echo not mounted", "not mounted")
