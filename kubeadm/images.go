@@ -92,13 +92,13 @@ func (s images) Apply(ctx context.Context, env *provision.Env, _ []provision.Cha
 		filter = "grep -E '/(kube-proxy|pause):'"
 	}
 	// ctr puts them where the kubelet looks, through the same mirrors.
-	script := provision.QuietCtr + s.site.PullSetup() + fmt.Sprintf(`set -e
+	script := provision.QuietCtr + fmt.Sprintf(`set -e
 refs=$(kubeadm config images list --kubernetes-version %s --image-repository %s 2>/dev/null | %s)
 have=$(ctr -n k8s.io images ls -q)
-printf '%%s\n' $refs %s | while read -r ref; do
+missing=$(printf '%%s\n' $refs %s | while read -r ref; do
   printf '%%s\n' "$have" | grep -qxF -- "$ref" || printf '%%s\n' "$ref"
-done | xargs -r -n 1 -P 4 sh -c 'ref=$0; %s && echo "pulled $ref"'
-`, provision.Quote("v"+s.site.Resolved.Kubernetes), provision.Quote(s.repository()), filter, quoted(s.flannel()), provision.Pull)
+done)
+`, provision.Quote("v"+s.site.Resolved.Kubernetes), provision.Quote(s.repository()), filter, quoted(s.flannel())) + s.site.Pull("$missing")
 	err := env.Node(s.node.Name).ChangeQuietly(ctx, provision.Entry{Kind: "images", Key: "v" + s.site.Resolved.Kubernetes}, script, pullBound)
 	if err != nil {
 		return provision.PullError(s.node.Name, s.Name, "pulling the images of Kubernetes "+s.site.Resolved.Kubernetes, err)

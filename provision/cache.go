@@ -47,38 +47,57 @@ const (
 	cacheDial  = "3s"
 )
 
-// Pull is a command of the shell that pulls the image $ref, after [Site.PullSetup].
-// What does not come from the cache, or not as it should, comes from the
-// registry, but for what several pulls share (docs/design.md). It says so and
-// why. There is no single quote in it.
-const Pull = `{ { [ -n "$hosts" ] && said=$(ctr -n k8s.io images pull --hosts-dir "$hosts" -- "$ref" 2>&1 >/dev/null); } || {
-	[ -z "$hosts" ] || echo "$ref does not come from the cache: $(printf %s "$said" | tail -n 1)"
-	ctr -n k8s.io images pull --hosts-dir ` + registryHosts + ` -- "$ref" >/dev/null; }; }`
-
-// PullSetup is the head of a script that pulls images. With a cache it exports
-// hosts, a copy of the node's own settings made for this script, in which
-// content comes from the cache, and from the registry where the cache does not
-// answer. The cache may not resolve: what a tag means only the registry says,
-// and containerd compares what it gets with the digest (docs/hosts.md of
-// containerd). The kubelet pulls past the cache, so that nobody's password gets
-// near it. The cache takes any number in front of a path, so that it can be
-// named more than once (cacheTurns).
-func (s *Site) PullSetup() string {
-	cache := s.Cache()
-	if !cache.IsValid() {
-		return "hosts=\n"
+// Pull is a script of the shell that pulls images, four at once; images are
+// words of the shell. What does not come from the cache, or not as it should,
+// comes from the registry afterwards. The script says so and why.
+//
+// Of what the cache gave wrongly containerd keeps what it has, whole or in part,
+// and goes on from there whoever asks next: that can only fail. It lets go of it
+// when it collects its garbage, which the end of a lease can wait for. Until
+// then nothing may come from the cache in another step, hence the lock.
+func (s *Site) Pull(images string) string {
+	const each = "xargs -r -n 1 -P 4 sh -c "
+	straight := "pull() { " + each + `'ctr -n k8s.io images pull --hosts-dir ` + registryHosts + ` -- "$0" >/dev/null && echo "pulled $0"'; }` + "\n"
+	list := "printf '%s\\n' " + images + " | "
+	if !s.Cache().IsValid() {
+		return straight + list + "pull\n"
 	}
+	return straight + s.cacheHosts() + "exec 9</etc/containerd && flock -s 9 || exit\n" + list + each + `'
+	if said=$(ctr -n k8s.io images pull --hosts-dir "$work" -- "$0" 2>&1 >/dev/null); then
+		echo "pulled $0"
+	else
+		echo "$0 does not come from the cache: $(printf %s "$said" | tail -n 1)"
+		echo "$0" >> "$work/past"
+	fi' || exit
+[ ! -e "$work/past" ] || {
+	flock 9
+	ctr -n k8s.io leases delete --sync "$(ctr -n k8s.io leases create)" >/dev/null
+	pull < "$work/past"
+}
+`
+}
+
+// cacheHosts is the head of a script that pulls images. It exports work, a copy
+// of the node's own settings made for this script, in which content comes from
+// the cache, and from the registry where the cache does not answer. The cache
+// may not resolve: what a tag means only the registry says, and containerd
+// compares what it gets with the digest (docs/hosts.md of containerd). The
+// kubelet pulls past the cache, so that nobody's password gets near it. The
+// cache takes any number in front of a path, so that it can be named more than
+// once (cacheTurns).
+func (s *Site) cacheHosts() string {
+	cache := s.Cache()
 	var b strings.Builder
-	b.WriteString("export hosts\nhosts=$(mktemp -d /run/nucspark-hosts.XXXXXX) || exit\ntrap 'rm -rf -- \"$hosts\"' EXIT\n")
-	fmt.Fprintf(&b, "[ ! -d %[1]s ] || cp -rT -- %[1]s \"$hosts\" || exit\n", registryHosts)
+	b.WriteString("export work\nwork=$(mktemp -d /run/nucspark-pull.XXXXXX) || exit\ntrap 'rm -rf -- \"$work\"' EXIT\n")
+	fmt.Fprintf(&b, "[ ! -d %[1]s ] || cp -rT -- %[1]s \"$work\" || exit\n", registryHosts)
 	// write HOST TEXT, for a host that the node has no settings of its own for
-	b.WriteString("write() { mkdir -p -- \"$hosts/$1\" && printf '%s' \"$2\" > \"$hosts/$1/hosts.toml\"; }\n")
+	b.WriteString("write() { mkdir -p -- \"$work/$1\" && printf '%s' \"$2\" > \"$work/$1/hosts.toml\"; }\n")
 	if mirror := s.Cluster.Mirror.Registry; mirror != "" {
 		fmt.Fprintf(&b, "write _default %s || exit\n", Quote(hostsFile(mirror, cache)))
 		return b.String()
 	}
 	for _, host := range sortedKeys(CachedRegistries) {
-		fmt.Fprintf(&b, "[ -e \"$hosts\"/%[1]s ] || write %[1]s %[2]s || exit\n", host, Quote(hostsFile(CachedRegistries[host], cache)))
+		fmt.Fprintf(&b, "[ -e \"$work\"/%[1]s ] || write %[1]s %[2]s || exit\n", host, Quote(hostsFile(CachedRegistries[host], cache)))
 	}
 	return b.String()
 }

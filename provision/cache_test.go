@@ -27,9 +27,9 @@ func cachedSite() *Site {
 		{Name: "b", Address: netip.MustParseAddr("192.168.1.12"), Role: inventory.Worker}}}}
 }
 
-// pulled runs PullSetup with a directory of the test in the place of the
-// node's own, and returns what a pull would find there, by host.
-func pulled(t *testing.T, site *Site, own map[string]string) map[string]string {
+// cacheHosts runs the head of a pull with a directory of the test in the place
+// of the node's own, and returns what a pull would find there, by host.
+func cacheHosts(t *testing.T, site *Site, own map[string]string) map[string]string {
 	t.Helper()
 	node, run := t.TempDir(), t.TempDir()
 	for host, text := range own {
@@ -40,8 +40,8 @@ func pulled(t *testing.T, site *Site, own map[string]string) map[string]string {
 			t.Fatal(err)
 		}
 	}
-	script := strings.NewReplacer(registryHosts, node, "/run/", run+"/").Replace(site.PullSetup())
-	out, err := exec.Command("sh", "-c", script+`cd "$hosts" && grep -H "" */hosts.toml`).CombinedOutput()
+	script := strings.NewReplacer(registryHosts, node, "/run/", run+"/").Replace(site.cacheHosts())
+	out, err := exec.Command("sh", "-c", script+`cd "$work" && grep -H "" */hosts.toml`).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s\n%s", err, out, script)
 	}
@@ -56,10 +56,10 @@ func pulled(t *testing.T, site *Site, own map[string]string) map[string]string {
 	return found
 }
 
-func TestPullSetup(t *testing.T) {
+func TestCacheHosts(t *testing.T) {
 	own := map[string]string{"ghcr.io": "server = 'https://ghcr.example'\n", "_default": "server = 'http://192.168.1.2:5000'\n"}
 	site := cachedSite()
-	got := pulled(t, site, own)
+	got := cacheHosts(t, site, own)
 	// The cache comes before the server, as often as a node asks it.
 	want := func(host, server string) {
 		t.Helper()
@@ -85,50 +85,92 @@ func TestPullSetup(t *testing.T) {
 		t.Errorf("the node's own settings do not count: %v", got)
 	}
 	site.Cluster.Mirror.Registry = "http://192.168.1.2:5000"
-	got = pulled(t, site, own)
+	got = cacheHosts(t, site, own)
 	want("_default", "http://192.168.1.2:5000")
 	if got["docker.io"] != "" {
 		t.Errorf("with a mirror: %v", got)
 	}
-	site.Cluster.Cache = false
-	if got := site.PullSetup(); got != "hosts=\n" {
-		t.Errorf("without a cache: %s", got)
-	}
 }
 
-// What the cache cannot give comes from the registry, and only its failure is
-// one. Why the cache could not is said, and is no last word.
+// What the cache cannot give comes from the registry, after containerd has let
+// go of what it got, and only the registry's failure is one. Why the cache could
+// not is said, and is no last word. While anything comes from the cache, nothing
+// comes past it.
 func TestPull(t *testing.T) {
-	dir := t.TempDir()
+	const collected = "leases create, leases delete --sync lease"
 	for _, c := range []struct {
-		hosts, works, asked string
-		fails               bool
+		what         string
+		cache        bool
+		works        string // what ctr can pull: "from image"
+		asked, says  string
+		fails        bool
+		imagesToPull string
 	}{
-		{"", registryHosts, registryHosts, false},
-		{"/cached", "/cached", "/cached", false},
-		{"/cached", registryHosts, "/cached " + registryHosts, false},
-		{"/cached", "nowhere", "/cached " + registryHosts, true},
+		{what: "no cache", works: "own a:1", asked: "own a:1", says: "pulled a:1\n", imagesToPull: "a:1"},
+		{what: "no cache, and not there", asked: "own a:1", says: "ctr: own has no a:1\n", fails: true, imagesToPull: "a:1"},
+		{what: "from the cache", cache: true, works: "cache a:1", asked: "cache a:1", says: "pulled a:1\n", imagesToPull: "a:1"},
+		{what: "past the cache", cache: true, works: "own a:1", asked: "cache a:1, " + collected + ", own a:1",
+			says: "a:1 does not come from the cache: ctr: cache has no a:1\npulled a:1\n", imagesToPull: "a:1"},
+		{what: "from nowhere", cache: true, asked: "cache a:1, " + collected + ", own a:1",
+			says: "a:1 does not come from the cache: ctr: cache has no a:1\nctr: own has no a:1\n", fails: true, imagesToPull: "a:1"},
+		{what: "one past the cache", cache: true, works: "cache a:1, own b:2", asked: "cache a:1, cache b:2, " + collected + ", own b:2",
+			says: "pulled a:1\nb:2 does not come from the cache: ctr: cache has no b:2\npulled b:2\n", imagesToPull: "a:1 'b:2'"},
+		{what: "nothing to pull", cache: true, imagesToPull: "$nothing"},
 	} {
-		log := filepath.Join(dir, "log")
-		ctr := fmt.Sprintf("#!/bin/sh\n[ \"$5 $7 $8\" = '--hosts-dir -- a:1' ] || exit 9\nprintf '%%s ' \"$6\" >> %s\n[ \"$6\" = %s ] || { echo noise >&2; echo \"ctr: failed $6\" >&2; exit 1; }\n", log, c.works)
-		if err := os.WriteFile(filepath.Join(dir, "ctr"), []byte(ctr), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command("sh", "-c", "hosts="+c.hosts+" ref=a:1\n"+Pull)
-		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
-		out, err := cmd.CombinedOutput()
-		asked, _ := os.ReadFile(log)
-		os.Remove(log)
-		if fails := err != nil; fails != c.fails || strings.TrimSpace(string(asked)) != c.asked {
-			t.Errorf("%+v: %v, asked %q, says %q", c, err, asked, out)
-		}
-		past := c.hosts != "" && c.works != c.hosts
-		if strings.Contains(string(out), "a:1 does not come from the cache: ctr: failed /cached\n") != past {
-			t.Errorf("%+v: says %q", c, out)
-		}
-		if c.fails && !strings.HasSuffix(string(out), "ctr: failed "+registryHosts+"\n") {
-			t.Errorf("%+v: the last word is not the registry's: %q", c, out)
-		}
+		t.Run(c.what, func(t *testing.T) {
+			dir := t.TempDir()
+			own, run := filepath.Join(dir, "certs.d"), filepath.Join(dir, "run")
+			for _, d := range []string{own, run} {
+				if err := os.Mkdir(d, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ctr := `#!/bin/sh
+shift 2
+case "$*" in
+"images pull --hosts-dir ` + own + ` -- $6")
+	asked="own $6"
+	flock -ns ` + dir + ` true && locked=no || locked=alone;;
+"images pull --hosts-dir ` + run + `/"*" -- $6")
+	asked="cache $6"
+	flock -n ` + dir + ` true && locked=no || flock -ns ` + dir + ` true && locked=shared;;
+*) asked="$*"; [ "$2" != create ] || echo lease;;
+esac
+echo "$asked" >> ` + dir + `/log
+[ -z "$locked" ] || echo "${asked% *} $locked" >> ` + dir + `/locks
+case "$asked, ` + c.works + `, " in
+"leases "*|*", $asked, "*) ;;
+*) echo noise >&2; echo "ctr: ${asked% *} has no $6" >&2; exit 1;;
+esac
+`
+			if err := os.WriteFile(filepath.Join(dir, "ctr"), []byte(ctr), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			site := cachedSite()
+			site.Cluster.Cache = c.cache
+			// One after the other, so that there is one order to compare.
+			script := strings.NewReplacer(registryHosts, own, "/etc/containerd", dir, "/run/", run+"/", "-P 4", "-P 1").Replace(site.Pull(c.imagesToPull))
+			cmd := exec.Command("sh", "-c", script)
+			cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+			out, err := cmd.CombinedOutput()
+			log, _ := os.ReadFile(filepath.Join(dir, "log"))
+			asked := strings.ReplaceAll(strings.TrimSpace(string(log)), "\n", ", ")
+			if fails := err != nil; fails != c.fails || asked != c.asked {
+				t.Errorf("%v; asked %q, want %q", err, asked, c.asked)
+			}
+			locks, _ := os.ReadFile(filepath.Join(dir, "locks"))
+			for l := range strings.Lines(string(locks)) {
+				if want := map[bool][]string{false: {"own no\n"}, true: {"cache shared\n", "own alone\n"}}[c.cache]; !slices.Contains(want, l) {
+					t.Errorf("lock while it pulls: %s", l)
+				}
+			}
+			if says := strings.ReplaceAll(string(out), "noise\n", ""); says != c.says {
+				t.Errorf("says %q, want %q", says, c.says)
+			}
+			if left, _ := os.ReadDir(run); len(left) > 0 {
+				t.Errorf("%s is left over", left[0].Name())
+			}
+		})
 	}
 }
 

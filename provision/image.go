@@ -42,7 +42,7 @@ func (s Image) Apply(ctx context.Context, env *Env, _ []Change) error {
 	defer cancel()
 	ref, began := ImageName(s.Ref), time.Now()
 	err := env.Node(s.Node).ChangeQuietly(ctx, Entry{Kind: "image", Key: ref, After: "pulled"},
-		QuietCtr+env.Site().PullSetup()+"ref="+Quote(ref)+"\n"+Pull, pullBound)
+		QuietCtr+env.Site().Pull(Quote(ref)), pullBound)
 	if err != nil {
 		return PullError(s.Node, s.Name, "pulling "+ref, err)
 	}

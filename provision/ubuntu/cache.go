@@ -161,7 +161,7 @@ func (c cache) text() []byte {
 // names, and packages of these repositories. Of what several nodes ask for at
 // once, one request leads outside (proxy_cache_lock), and the others wait, all
 // of them with a connection each. The number in front of a path means nothing:
-// with it they ask again (PullSetup in provision).
+// with it they ask again (cacheTurns in provision).
 //
 // Registries send most of the content from elsewhere, and redirect to it. nginx
 // follows, since a node would go past the cache; the token for the registry
