@@ -16,6 +16,9 @@ NUCSPARK := bin/nucspark
 export CGO_ENABLED := 0
 # The same for all commands: what one has compiled the next need not.
 export GOFLAGS := $(strip $(shell $(GO) env GOFLAGS 2>/dev/null) -trimpath)
+# What the tests of the cache's configuration run.
+NGINX := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nucspark/nginx
+export NUCSPARK_NGINX ?= $(or $(wildcard /usr/sbin/nginx),$(NGINX)/usr/sbin/nginx)
 
 .PHONY: help
 help: ## Show this list
@@ -34,9 +37,9 @@ demo: build ## From nothing to a word count over HDFS on a three-node lab
 test: lint unit lab-test ## Everything: lint, unit tests, then the lab from bare nodes to the word count
 
 .PHONY: unit
-unit: go-present tools ## Unit tests and CLI scripts, with the race detector
+unit: go-present tools nginx ## Unit tests and CLI scripts, with the race detector
 	@echo "unit tests with the race detector (a first run compiles for some minutes); those in the lab are make lab-test"
-	@[ -x "$${NUCSPARK_NGINX:-/usr/sbin/nginx}" ] || echo "SKIPPED: TestCacheServes and TestCacheTrusts, which run the cache's configuration: there is no nginx (NUCSPARK_NGINX names one)"
+	@"$(NUCSPARK_NGINX)" -v 2>/dev/null || echo "SKIPPED: TestCacheServes and TestCacheTrusts, which run the cache's configuration: there is no nginx (NUCSPARK_NGINX names one)"
 	@CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
 
 .PHONY: lint
@@ -110,3 +113,14 @@ tools:
 		echo "installing$$missing"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	fi
+
+# Unpacked and not installed: the package would start a web server. apt would
+# say that its own user may not write there, and go on.
+DOWNLOAD := apt-get -o APT::Sandbox::User=root download -qq nginx
+.PHONY: nginx
+nginx:
+	@"$(NUCSPARK_NGINX)" -v 2>/dev/null || [ "$(NUCSPARK_NGINX)" != "$(NGINX)/usr/sbin/nginx" ] || { \
+		echo "unpacking nginx for its tests into $(NGINX)"; \
+		rm -rf "$(NGINX)"; mkdir -p "$(NGINX)"; cd "$(NGINX)"; \
+		{ $(DOWNLOAD) || { apt-get update -qq && $(DOWNLOAD); }; } && dpkg-deb -x nginx_*.deb .; \
+	} || true
