@@ -111,6 +111,18 @@ func (f *Fleet) remote(node string) Remote {
 	return f.remotes[node]
 }
 
+// Unconnected are the names of the inventory's nodes without a connection, with
+// their addresses.
+func (f *Fleet) Unconnected() []string {
+	var names []string
+	for _, n := range f.cluster.Nodes {
+		if f.remote(n.Name) == nil {
+			names = append(names, fmt.Sprintf("%s (%s)", n.Name, n.Address))
+		}
+	}
+	return names
+}
+
 // Close closes every connection.
 func (f *Fleet) Close() {
 	f.mu.Lock()

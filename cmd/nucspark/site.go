@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"nucspark.io/nucspark/hdfs"
 	"nucspark.io/nucspark/inventory"
@@ -35,12 +36,29 @@ func (a *App) survey(ctx context.Context) (*surveyed, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer a.sayWhoIsSilent(fleet).Stop()
 	site, failed, err := fleet.Prepare(ctx, ubuntu.Supported)
 	if err != nil {
 		fleet.Close()
 		return nil, err
 	}
 	return &surveyed{cluster: c, fleet: fleet, site: site, failed: failed}, nil
+}
+
+// patience is after what time somebody at a terminal is told for whom they wait.
+const patience = 3 * time.Second
+
+// sayWhoIsSilent names the machines that are not connected by then, unless it
+// was stopped or something is being asked.
+func (a *App) sayWhoIsSilent(fleet *provision.Fleet) *time.Timer {
+	return time.AfterFunc(patience, func() {
+		silent := fleet.Unconnected()
+		if len(silent) == 0 || !isTerminal(a.Err) || !a.asking.TryLock() {
+			return
+		}
+		defer a.asking.Unlock()
+		fmt.Fprintf(a.Err, "waiting for an answer of %s\n", strings.Join(silent, ", "))
+	})
 }
 
 // remove makes members leave that somebody named, and those whose removal was
