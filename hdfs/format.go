@@ -205,6 +205,7 @@ gone >/dev/null 2>&1 || true
 rm -rf -- "$dir/$work"
 conf=$(mktemp -d)
 trap 'rm -rf -- "$conf"' EXIT
+trap 'exit 143' HUP INT TERM
 chmod 0755 "$conf"
 `)
 	for name, text := range map[string]string{"core-site.xml": core, "hdfs-site.xml": hdfs, "log4j.properties": log4j, "passwd": passwd, "group": group} {

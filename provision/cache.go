@@ -88,7 +88,7 @@ func (s *Site) Pull(images string) string {
 func (s *Site) cacheHosts() string {
 	cache := s.Cache()
 	var b strings.Builder
-	b.WriteString("export work\nwork=$(mktemp -d /run/nucspark-pull.XXXXXX) || exit\ntrap 'rm -rf -- \"$work\"' EXIT\n")
+	b.WriteString("export work\nwork=$(mktemp -d /run/nucspark-pull.XXXXXX) || exit\ntrap 'rm -rf -- \"$work\"' EXIT\ntrap 'exit 143' HUP INT TERM\n")
 	fmt.Fprintf(&b, "[ ! -d %[1]s ] || cp -rT -- %[1]s \"$work\" || exit\n", registryHosts)
 	// write HOST TEXT, for a host that the node has no settings of its own for
 	b.WriteString("write() { mkdir -p -- \"$work/$1\" && printf '%s' \"$2\" > \"$work/$1/hosts.toml\"; }\n")

@@ -167,7 +167,7 @@ func (s upstreamKey) Apply(ctx context.Context, env *provision.Env, _ []provisio
 // fetchScript prints what an address holds. The helper comes with apt and
 // takes apt's own proxy settings.
 func fetchScript(url string) string {
-	return "set -e; d=$(mktemp -d); trap 'rm -rf -- \"$d\"' EXIT\n" +
+	return "set -e; d=$(mktemp -d); trap 'rm -rf -- \"$d\"' EXIT; trap 'exit 143' HUP INT TERM\n" +
 		"/usr/lib/apt/apt-helper -q -o Acquire::Retries=3 -o APT::Sandbox::User=root download-file " + provision.Quote(url) + " \"$d/key\" >&2\ncat \"$d/key\"\n"
 }
 
