@@ -89,8 +89,8 @@ pictures: go-present ## Draw the pictures of the screens from recorded runs
 	draw status -status -size 100x34 -title "nucspark status --watch" tui/testdata/watch.json
 
 .PHONY: test-vm
-test-vm: build ## Virtual machines: kernel NFS, cgroups, swap, reboots, power cuts (root; some two hours without KVM; not yet seen to pass as a whole)
-	@echo "tests in virtual machines: minutes with KVM, some two hours without"
+test-vm: build ## Virtual machines: kernel NFS, cgroups, swap, reboots, power cuts (root; an hour and a half without KVM; not yet seen to pass in one go)
+	@echo "tests in virtual machines: minutes with KVM, an hour and a half without"
 	@SECONDS=0; NUCSPARK_VM=1 NUCSPARK=$(CURDIR)/$(NUCSPARK) $(GO) test -count=1 -timeout 12h -v -run '^TestVM$$' ./e2e && code=0 || code=$$?; \
 	echo "make test-vm took $$SECONDS s"; exit $$code
 
