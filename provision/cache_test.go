@@ -100,25 +100,25 @@ func TestCacheHosts(t *testing.T) {
 func TestPull(t *testing.T) {
 	const collected = "leases create, leases delete --sync lease"
 	for _, c := range []struct {
-		what         string
-		cache        bool
-		works        string // what ctr can pull: "from image"
-		asked, says  string
-		fails        bool
-		imagesToPull string
+		what        string
+		cache       bool
+		images      string // of Pull
+		works       string // what ctr can pull: "from image"
+		asked, says string
+		fails       bool
 	}{
-		{what: "no cache", works: "own a:1", asked: "own a:1", says: "pulled a:1\n", imagesToPull: "a:1"},
-		{what: "no cache, and not there", asked: "own a:1", says: "ctr: own has no a:1\n", fails: true, imagesToPull: "a:1"},
-		{what: "from the cache", cache: true, works: "cache a:1", asked: "cache a:1", says: "pulled a:1\n", imagesToPull: "a:1"},
-		{what: "past the cache", cache: true, works: "own a:1", asked: "cache a:1, " + collected + ", own a:1",
-			says: "a:1 does not come from the cache: ctr: cache has no a:1\npulled a:1\n", imagesToPull: "a:1"},
-		{what: "from nowhere", cache: true, asked: "cache a:1, " + collected + ", own a:1",
-			says: "a:1 does not come from the cache: ctr: cache has no a:1\nctr: own has no a:1\n", fails: true, imagesToPull: "a:1"},
-		{what: "one past the cache", cache: true, works: "cache a:1, own b:2", asked: "cache a:1, cache b:2, " + collected + ", own b:2",
-			says: "pulled a:1\nb:2 does not come from the cache: ctr: cache has no b:2\npulled b:2\n", imagesToPull: "a:1 'b:2'"},
-		{what: "nothing to pull", cache: true, imagesToPull: "$nothing"},
-		{what: "stopped", cache: true, asked: "cache stop:1, " + collected + ", own stop:1",
-			says: "stop:1 does not come from the cache: ctr: cache has no stop:1\n", fails: true, imagesToPull: "stop:1"},
+		{what: "no cache", images: "a:1", works: "own a:1", asked: "own a:1", says: "pulled a:1\n"},
+		{what: "no cache, and not there", images: "a:1", asked: "own a:1", says: "ctr: own has no a:1\n", fails: true},
+		{what: "from the cache", cache: true, images: "a:1", works: "cache a:1", asked: "cache a:1", says: "pulled a:1\n"},
+		{what: "past the cache", cache: true, images: "a:1", works: "own a:1", asked: "cache a:1, " + collected + ", own a:1",
+			says: "a:1 does not come from the cache: ctr: cache has no a:1\npulled a:1\n"},
+		{what: "from nowhere", cache: true, images: "a:1", asked: "cache a:1, " + collected + ", own a:1",
+			says: "a:1 does not come from the cache: ctr: cache has no a:1\nctr: own has no a:1\n", fails: true},
+		{what: "one past the cache", cache: true, images: "a:1 'b:2'", works: "cache a:1, own b:2", asked: "cache a:1, cache b:2, " + collected + ", own b:2",
+			says: "pulled a:1\nb:2 does not come from the cache: ctr: cache has no b:2\npulled b:2\n"},
+		{what: "nothing to pull", cache: true, images: "$nothing"},
+		{what: "stopped", cache: true, images: "stop:1", asked: "cache stop:1, " + collected + ", own stop:1",
+			says: "stop:1 does not come from the cache: ctr: cache has no stop:1\n", fails: true},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			dir := t.TempDir()
@@ -142,7 +142,7 @@ esac
 echo "$asked" >> ` + dir + `/log
 [ -z "$locked" ] || echo "${asked% *} $locked" >> ` + dir + `/locks
 case "$asked, ` + c.works + `, " in
-"own stop:1"*) kill -TERM 0; sleep 60;;
+"own stop:1"*) kill -TERM 0;;
 "leases "*|*", $asked, "*) ;;
 *) echo noise >&2; echo "ctr: ${asked% *} has no $6" >&2; exit 1;;
 esac
@@ -153,7 +153,7 @@ esac
 			site := cachedSite()
 			site.Cluster.Cache = c.cache
 			// One after the other, so that there is one order to compare.
-			script := strings.NewReplacer(registryHosts, own, "/etc/containerd", dir, "/run/", run+"/", "-P 4", "-P 1").Replace(site.Pull(c.imagesToPull))
+			script := strings.NewReplacer(registryHosts, own, "/etc/containerd", dir, "/run/", run+"/", "-P 4", "-P 1").Replace(site.Pull(c.images))
 			cmd := exec.Command("sh", "-c", script)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what is stopped is a process group
 			cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
